@@ -1,0 +1,46 @@
+/*
+ * catalog: the providers that OmniRoute knows, from providers/<id>.json, checked and compiled in by
+ * providers/embed.pl. Read-only after catalog_load.
+ *
+ * catalog_load   parses the embedded texts; 0 or E_SYNTAX (a broken build). catalog_free at exit.
+ * catalog_find   by id or alias; NULL.
+ * catalog_base_url_check  http or https, no credentials, no fragment; a literal private, link-local or metadata address is refused
+ *                unless `allow_private` (link-local and metadata always). 0, E_SYNTAX, E_DENIED.
+ * address_private / address_forbidden  the same rules for a resolved address (checked again when connecting).
+ */
+#ifndef OMNIROUTE_PROVIDERS_CATALOG_H
+#define OMNIROUTE_PROVIDERS_CATALOG_H
+
+#include <sys/socket.h>
+
+#include "shared/base.h"
+
+struct catalog_model {
+	const char *id, *name;
+	uint32_t context_length, max_output_tokens;
+};
+
+struct catalog_provider {
+	const char *id, *alias, *name, *category, *website, *notes;
+	const char *base_url;    /* NULL: the operator must give one */
+	const char *chat_path, *models_path;
+	const char *auth_header, *auth_scheme; /* "Authorization", "Bearer"; header NULL: no credential */
+	const char *headers; /* further header lines, each ended by LF; "" none */
+	bool local;   /* loopback and private addresses are allowed */
+	bool builtin; /* echo */
+	bool key_required;
+	const struct catalog_model *models;
+	unsigned nmodels;
+};
+
+int catalog_load(void) must_check;
+void catalog_free(void);
+unsigned catalog_count(void);
+const struct catalog_provider *catalog_at(unsigned i);
+const struct catalog_provider *catalog_find(const char *id_or_alias);
+
+int catalog_base_url_check(const char *url, bool allow_private) must_check;
+bool address_private(const struct sockaddr *sa);
+bool address_forbidden(const struct sockaddr *sa); /* link-local, metadata, multicast, unspecified */
+
+#endif

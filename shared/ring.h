@@ -1,0 +1,91 @@
+/*
+ * ring: usage records from one worker to its master. Lives in the live region.
+ *
+ *   cells   RING_CELLS records. A worker takes a free cell *before* a request goes upstream and fills in what it knows
+ *           (ring_open); no free cell: the request is refused. So the ring below can never be full.
+ *   queue   circle of cell indices in order of completion. head is moved by the worker with release order after the
+ *           record is final (ring_close); tail by the master, after the record is stored.
+ *
+ *   worker:  ring_open ─► (upstream) ─► fill in ─► ring_close
+ *   master:  ring_peek … store a batch durably … ring_consume
+ *   master, worker dead:  ring_peek/ring_consume until empty, then ring_orphans: what was open is booked with
+ *            status USAGE_UNKNOWN, what was final but not yet queued is booked as it stands.
+ *
+ * state of a cell  [position + 1 in the queue:62][CELL_FREE | CELL_OPEN | CELL_DONE:2]. W.
+ * (generation, seq) never repeats: a record stored twice is stored under the same key.
+ */
+#ifndef OMNIROUTE_SHARED_RING_H
+#define OMNIROUTE_SHARED_RING_H
+
+#include <assert.h>
+#include <stdatomic.h>
+
+#include "shared/base.h"
+
+#define RING_CELLS 16384u
+
+enum usage_flag {
+	USAGE_STREAM = 1u << 0,
+	USAGE_ESTIMATED = 1u << 1, /* the upstream said nothing: tokens are our estimate */
+	USAGE_ABORTED = 1u << 2,   /* the client left before the end */
+	USAGE_UNKNOWN = 1u << 3,   /* the worker died with this request in hand */
+	USAGE_CUT = 1u << 4,       /* the upstream broke off mid-stream */
+};
+
+/* Fixed size, host byte order, strings NUL-terminated and cut to fit. Stored as it is, behind a version byte. */
+struct usage_record {
+	uint64_t generation, seq;
+	uint64_t start_wall_us, end_wall_us; /* end 0: never ended (see USAGE_UNKNOWN) */
+	uint32_t latency_us, ttft_us;        /* ttft: to the first body byte sent to the client; 0 = none */
+	uint64_t tokens_in, tokens_out, tokens_cached, tokens_reasoning;
+	int64_t cost_udollar;
+	uint16_t status;  /* HTTP status sent to the client; 499 = client left before one was sent */
+	uint16_t attempts;
+	uint32_t flags;   /* enum usage_flag */
+	uint64_t bytes_in, bytes_out;
+	uint32_t provider_slot, conn_slot;
+	uint32_t error; /* enum failure of the last attempt, 0 = none */
+	uint32_t reserved;
+	char request_id[40];
+	char key_id[40];     /* empty: no key */
+	char connection[40]; /* id */
+	char provider[32];
+	char model_asked[96], model_used[64];
+	char dialect[16];
+};
+static_assert(sizeof(struct usage_record) == 448, "stored records and LIVE_MAJOR depend on it");
+
+struct ring_cell {
+	_Atomic uint64_t state;
+	struct usage_record rec;
+};
+
+struct ring {
+	_Alignas(64) _Atomic uint64_t head; /* W */
+	_Alignas(64) _Atomic uint64_t tail; /* M */
+	_Atomic uint32_t queue[RING_CELLS]; /* W */
+	struct ring_cell cell[RING_CELLS];
+};
+
+/* The worker's private side: free cells, and how far tail has been followed. */
+struct ring_writer;
+
+/* A writer for a ring whose slot was just taken (drained, all cells free). NULL: out of memory. */
+struct ring_writer *ring_writer_new(struct ring *r, uint64_t generation) must_check;
+void ring_writer_free(struct ring_writer *w);
+/* Index of a cell marked open, its record cleared but for generation and seq; E_FULL when there is none. */
+int ring_open(struct ring_writer *w) must_check;
+struct usage_record *ring_record(struct ring_writer *w, int cell);
+void ring_close(struct ring_writer *w, int cell);
+/* Gives a cell back without a record (nothing was sent upstream). */
+void ring_cancel(struct ring_writer *w, int cell);
+uint32_t ring_open_count(const struct ring_writer *w);
+
+/* Copies the i-th unconsumed record; false when there are not that many. Distrusts: E_SYNTAX for a record that cannot be. */
+bool ring_peek(const struct ring *r, uint64_t i, struct usage_record *out, int *error);
+uint64_t ring_pending(const struct ring *r);
+void ring_consume(struct ring *r, uint64_t n);
+/* After the worker's death and a full drain: calls `book` for each open or unqueued record, then frees all cells. */
+void ring_orphans(struct ring *r, void (*book)(void *ctx, const struct usage_record *rec), void *ctx);
+
+#endif
