@@ -2,12 +2,13 @@
  * log: one line per event: time, level, process role and pid, message, then key=value context. Text or JSON lines.
  *
  * A line is one write(2) of at most LOG_LINE_MAX bytes to the current descriptor (a file opened with O_APPEND, or
- * stderr). A descriptor that would block loses the line; the loss is counted and reported with the next line that
+ * stderr). A descriptor that would block loses the line; the loss is counted and reported before the next line that
  * gets through. Control characters are escaped. Secrets are redacted at this sink: whatever looks like a key
  * (`sk-…`, `Bearer …`, `or-…`, api_key=…) and every string registered with log_secret leaves as ***.
  *
  * log_open     `path` NULL or "stderr": standard error. Returns 0 or E_SYSTEM (errno set); the old sink stays then.
- * log_use_fd   adopt a descriptor (workers get theirs from the master). The old one is closed unless it is 2.
+ * log_use_fd   adopt a descriptor (workers get theirs from the master). The old one is closed unless it is 2. A pipe or
+ *              terminal is opened again without blocking, so log_fd may be another number than the one given.
  * log_context  a "key=value key=value" string put on every following line; NULL clears. The pointer is kept.
  * log_write    the macro family below; `fatal` logs and exits 1 only through the caller: it does not exit by itself.
  */
@@ -17,6 +18,7 @@
 #include "shared/base.h"
 
 #define LOG_LINE_MAX 4000
+#define LOG_SECRET_MAX 512 /* bytes kept of a secret; what follows them goes too, up to the next space */
 
 enum log_level { LOG_LV_ERROR, LOG_LV_WARN, LOG_LV_NOTICE, LOG_LV_INFO, LOG_LV_DEBUG };
 
@@ -32,7 +34,7 @@ bool log_level_parse(const char *name, enum log_level *level);
 bool log_enabled(enum log_level level);
 uint64_t log_lost(void);
 void log_write(enum log_level level, const char *fmt, ...) printf_like(2, 3);
-/* Replaces what looks like a credential, in place; returns the new length (never longer). Used for errors too. */
+/* redact.c: replaces what looks like a credential, in place; returns the new length (never longer). Used for errors too. */
 size_t log_redact(char *line, size_t n);
 
 #define log_error(...) log_write(LOG_LV_ERROR, __VA_ARGS__)
