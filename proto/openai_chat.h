@@ -2,9 +2,10 @@
  * openai_chat: what the gateway has to know of OpenAI Chat Completions when it passes it through: where model and stream
  * stand, usage, whether a stream came to its end, and the shape of errors. Facts: spec client-api 5 and 7. Pure.
  *
- * chat_request     finds and checks the members that steer the exchange. On error *why is a sentence for the client.
+ * chat_request     finds and checks the members that steer the exchange. On error *why is a sentence for the client, which
+ *                  lives in *req.
  * chat_usage       usage of a whole reply, or of one streamed chunk; false: it has none.
- * chat_chunk       looks at one chunk of a stream and updates the state.
+ * chat_chunk       looks at one chunk of a stream and updates the state. What is not a JSON object changes nothing.
  * chat_error_body  {"error":{"message","type","code"}}: type and code from the table for `status` unless given.
  * chat_error_event the same as an SSE event: "data: {…}\n\n".
  */
@@ -21,6 +22,7 @@ struct chat_request {
 	struct span model_value; /* with quotes, in the body: the span to replace */
 	bool stream, stream_given;
 	struct span messages, tools, tool_choice;
+	char note[128]; /* what *why points to */
 };
 
 struct chat_usage {

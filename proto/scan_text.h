@@ -1,10 +1,12 @@
 /*
  * scan_text: the bytes of JSON texts, for the files of the scanner alone.
  *
- * plain_end: first byte of a string's inside that needs a look: quote, backslash, control
- * character, not ASCII. utf8_len: length of the UTF-8 sequence at p (which is not ASCII); 0: none
- * is; -1: the text ends in it. hex_digit: its value, or -1. type_of: type of the value that begins
- * with `c`, as scan_type.
+ * plain_end  first byte of a string's inside that needs a look: quote, backslash, control
+ *            character, not ASCII.
+ * utf8_len   length of the UTF-8 sequence at p (which is not ASCII); 0: none is; -1: the text
+ *            ends in it.
+ * hex_digit  its value, or -1.
+ * type_of    type of the value that begins with `c`, as scan_type.
  */
 #ifndef OMNIROUTE_PROTO_SCAN_TEXT_H
 #define OMNIROUTE_PROTO_SCAN_TEXT_H

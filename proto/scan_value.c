@@ -21,12 +21,12 @@ times_ten_plus(uint64_t *v, unsigned digit)
 bool
 scan_u64(struct span value, uint64_t *out)
 {
+	if (scan_type(value) != 'n' || *value.p == '-')
+		return false;
 	const char *p = value.p, *end = p + value.n;
 	uint64_t v = 0;
 	long zeros = 0, power = 0; /* zeros: read, not multiplied in yet */
 	bool point = false, minus = false;
-	if (scan_type(value) != 'n' || *p == '-')
-		return false;
 	for (; p < end && (*p == '.' || (*p >= '0' && *p <= '9')); p++) {
 		if (*p == '.') {
 			point = true;
@@ -127,6 +127,8 @@ unescape(const char **pp, const char *end, char out[4])
 bool
 scan_name_is(struct span name, const char *want)
 {
+	if (name.p == NULL)
+		return false;
 	const char *p = name.p, *end = p + name.n;
 	char c[4];
 	/* No name holds a plain NUL, so a `want` that ends earlier differs before it is passed. */
@@ -195,6 +197,8 @@ int
 scan_escape(struct buf *b, const char *p, size_t n)
 {
 	static const char letter[] = "\b\f\n\r\t", name[] = "bfnrt";
+	if (n == 0)
+		return 0;
 	const char *end = p + n;
 	int r = 0;
 	while (r == 0 && p < end) {
@@ -225,6 +229,8 @@ scan_escape(struct buf *b, const char *p, size_t n)
 bool
 scan_utf8(const char *p, size_t n)
 {
+	if (n == 0)
+		return true;
 	const char *end = p + n;
 	while (p < end) {
 		int len = (unsigned char)*p < 0x80 ? 1 : utf8_len(p, end);
