@@ -32,6 +32,7 @@
 #define LIVE_KEYS 4096     /* client keys */
 #define LIVE_PROVIDERS 256 /* providers that have had a connection */
 #define LIVE_HIST 48       /* histogram buckets, see live_hist_bucket */
+#define LIVE_COUNTERS 64   /* room for counters.def: a new counter at its end does not move anything */
 
 enum live_counter {
 #define X(name, prom, help) CTR_##name,
@@ -39,6 +40,7 @@ enum live_counter {
 #undef X
 	CTR_COUNT
 };
+static_assert(CTR_COUNT <= LIVE_COUNTERS, "more counters than room: raise LIVE_COUNTERS and LIVE_MAJOR");
 
 /* State of a worker slot; M writes FREE/STARTING, W the rest. */
 enum live_worker_state { WORKER_FREE, WORKER_STARTING, WORKER_READY, WORKER_RETIRING };
@@ -72,7 +74,7 @@ struct live_worker {
 	_Atomic uint32_t open;        /* W: usage records reserved and not yet complete */
 	_Atomic int32_t exchanges[XS_COUNT]; /* W: exchanges by state; XS_DONE stays 0 */
 	_Atomic uint32_t rss_kb;      /* W: resident memory, once a second */
-	_Atomic uint64_t counter[CTR_COUNT];
+	_Atomic uint64_t counter[LIVE_COUNTERS]; /* W: by enum live_counter */
 	struct live_hist latency, ttft;
 	struct live_worker_provider provider[LIVE_PROVIDERS];
 	_Alignas(64) struct ring ring;
@@ -123,7 +125,10 @@ int live_worker_take(struct live *live, uint64_t owner, uint64_t generation) mus
 /* Clears what a worker that is gone held (gauges, in-flight columns). Its counters stay. Its ring must be drained. */
 void live_worker_release(struct live *live, unsigned slot);
 
-/* Binds a connection or key slot to its owner; clears the slot when it belonged to another. Master, at publish. */
+/*
+ * Binds a connection or key slot to its owner; clears the slot when it belonged to another. Master, at publish. What is
+ * in flight stays counted: the workers that hold it take it off.
+ */
 void live_conn_bind(struct live *live, unsigned slot, uint64_t id);
 void live_key_bind(struct live *live, unsigned slot, uint64_t id);
 
@@ -142,7 +147,7 @@ void live_conn_failed(struct live *live, unsigned slot, uint64_t now_ns, uint32_
 void live_conn_succeeded(struct live *live, unsigned slot);
 
 unsigned live_hist_bucket(uint64_t us);
-uint64_t live_hist_bound_us(unsigned bucket); /* upper bound of a bucket */
+uint64_t live_hist_bound_us(unsigned bucket); /* the first whole value above a bucket; UINT64_MAX for the last */
 void live_hist_add(struct live_hist *h, uint64_t us);
 
 /* Adds to a word that only this process writes: a plain load and store, no locked instruction. */

@@ -62,8 +62,10 @@ struct ring_cell {
 
 struct ring {
 	_Alignas(64) _Atomic uint64_t head; /* W */
+	_Atomic uint64_t generation; /* W: of the writer; a record of another is not believed */
+	_Atomic uint64_t used; /* W: cells from here on were never touched, and are not looked at */
 	_Alignas(64) _Atomic uint64_t tail; /* M */
-	_Atomic uint32_t queue[RING_CELLS]; /* W */
+	_Alignas(64) _Atomic uint32_t queue[RING_CELLS]; /* W */
 	struct ring_cell cell[RING_CELLS];
 };
 
@@ -81,11 +83,19 @@ void ring_close(struct ring_writer *w, int cell);
 void ring_cancel(struct ring_writer *w, int cell);
 uint32_t ring_open_count(const struct ring_writer *w);
 
-/* Copies the i-th unconsumed record; false when there are not that many. Distrusts: E_SYNTAX for a record that cannot be. */
+/*
+ * Copies the i-th unconsumed record; false when there are not that many. *error is 0, or E_SYNTAX for a record that
+ * cannot be (then consume it and go on: a ring whose head makes no sense counts as one such record).
+ */
 bool ring_peek(const struct ring *r, uint64_t i, struct usage_record *out, int *error);
 uint64_t ring_pending(const struct ring *r);
 void ring_consume(struct ring *r, uint64_t n);
-/* After the worker's death and a full drain: calls `book` for each open or unqueued record, then frees all cells. */
+/*
+ * What was open or not yet queued when the writer stopped; changes nothing. An open record comes with USAGE_UNKNOWN and
+ * without an end. ring_orphans does the same and then frees the cells: store what ring_each_orphan shows, then free.
+ */
+void ring_each_orphan(const struct ring *r, void (*book)(void *ctx, const struct usage_record *rec), void *ctx);
+/* After the worker's death and a full drain: calls `book` (may be NULL) for each, then frees all cells. */
 void ring_orphans(struct ring *r, void (*book)(void *ctx, const struct usage_record *rec), void *ctx);
 
 #endif
