@@ -16,7 +16,10 @@
 int spool_create(const char *dir, uint64_t generation, int *fd) must_check;
 /* Worker: everything that is still in the ring, and open cells as unknown. fsync'ed. */
 int spool_write(int fd, struct ring *r) must_check;
-/* Master: calls fn for each record of each abandoned file; removes a file when fn returned 0 for all of them. Returns the first error, after all files. */
+/*
+ * Master: calls fn for each record of each abandoned file; removes a file when fn returned 0 for all of them. Returns the
+ * first error, after all files.
+ */
 int spool_collect(const char *dir, int (*fn)(void *ctx, const struct usage_record *recs, size_t n), void *ctx) must_check;
 
 #endif

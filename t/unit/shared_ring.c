@@ -1,0 +1,476 @@
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "shared/err.h"
+#include "shared/ring.h"
+
+#define SEQ_MAX (1u << 20)
+#define HELD 64
+
+/* What the writer and the reader of a test share. */
+struct shared {
+	struct ring ring;
+	_Atomic uint32_t running;
+	_Atomic uint8_t closed[SEQ_MAX]; /* by seq: ring_close has returned */
+};
+
+static struct shared *s;
+static uint8_t delivered[SEQ_MAX]; /* by seq */
+
+static int
+setup(void **state)
+{
+	(void)state;
+	s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return s == MAP_FAILED ? -1 : 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	return munmap(s, sizeof *s);
+}
+
+static void
+assert_all_free(void)
+{
+	assert_int_equal(s->ring.head, s->ring.tail);
+	assert_int_equal(ring_pending(&s->ring), 0);
+	for (uint32_t i = 0; i < s->ring.used; i++)
+		assert_int_equal(s->ring.cell[i].state, 0);
+}
+
+static void
+no_orphan(void *ctx, const struct usage_record *rec)
+{
+	(void)ctx;
+	fail_msg("orphan %llu", (unsigned long long)rec->seq);
+}
+
+static void
+order_of_completion(void **state)
+{
+	struct ring_writer *w = ring_writer_new(&s->ring, 7);
+	struct usage_record rec;
+	int a, b, c, error;
+
+	(void)state;
+	assert_non_null(w);
+	assert_false(ring_peek(&s->ring, 0, &rec, &error));
+	a = ring_open(w);
+	b = ring_open(w);
+	c = ring_open(w);
+	assert_true(a >= 0 && b >= 0 && c >= 0 && a != b && b != c && a != c);
+	assert_int_equal(ring_open_count(w), 3);
+	assert_int_equal(ring_record(w, b)->generation, 7);
+	assert_int_equal(ring_record(w, b)->seq, 2);
+	ring_record(w, b)->tokens_in = 11;
+	strcpy(ring_record(w, b)->provider, "echo");
+	ring_cancel(w, a);
+	ring_close(w, c);
+	ring_close(w, b);
+	assert_int_equal(ring_open_count(w), 0);
+	assert_int_equal(ring_pending(&s->ring), 2);
+	assert_true(ring_peek(&s->ring, 0, &rec, &error));
+	assert_int_equal(error, 0);
+	assert_int_equal(rec.seq, 3);
+	assert_true(ring_peek(&s->ring, 1, &rec, &error));
+	assert_int_equal(error, 0);
+	assert_int_equal(rec.seq, 2);
+	assert_int_equal(rec.tokens_in, 11);
+	assert_string_equal(rec.provider, "echo");
+	assert_false(ring_peek(&s->ring, 2, &rec, &error));
+	ring_consume(&s->ring, 2);
+	assert_int_equal(ring_pending(&s->ring), 0);
+	ring_orphans(&s->ring, no_orphan, NULL);
+	assert_all_free();
+	ring_writer_free(w);
+}
+
+static void
+full_and_round_again(void **state)
+{
+	struct ring_writer *w = ring_writer_new(&s->ring, 1);
+	static int cell[RING_CELLS];
+	struct usage_record rec;
+	uint64_t next = 1;
+	int error;
+
+	(void)state;
+	for (unsigned round = 0; round < 3; round++) {
+		for (uint32_t i = 0; i < RING_CELLS; i++)
+			assert_true((cell[i] = ring_open(w)) >= 0);
+		assert_int_equal(ring_open(w), E_FULL);
+		for (uint32_t i = 0; i < RING_CELLS; i++)
+			ring_close(w, cell[i]);
+		assert_int_equal(ring_open(w), E_FULL); /* not consumed yet */
+		for (uint64_t i = 0; ring_peek(&s->ring, i, &rec, &error); i++) {
+			assert_int_equal(error, 0);
+			assert_int_equal(rec.seq, next++);
+		}
+		ring_consume(&s->ring, RING_CELLS);
+	}
+	assert_int_equal(next - 1, 3 * RING_CELLS);
+	assert_int_equal(s->ring.used, RING_CELLS);
+	ring_writer_free(w);
+}
+
+/* One request at a time uses few cells, however many come. */
+static void
+touches_little(void **state)
+{
+	struct ring_writer *w = ring_writer_new(&s->ring, 1);
+
+	(void)state;
+	for (unsigned i = 0; i < 50000; i++) {
+		ring_close(w, ring_open(w));
+		ring_consume(&s->ring, 1);
+	}
+	assert_int_equal(s->ring.used, 1);
+	ring_writer_free(w);
+}
+
+struct orphans {
+	unsigned n;
+	struct usage_record rec[4];
+};
+
+static void
+keep_orphan(void *ctx, const struct usage_record *rec)
+{
+	struct orphans *o = ctx;
+
+	assert_true(o->n < NELEM(o->rec));
+	o->rec[o->n++] = *rec;
+}
+
+/* Killed with one request open, one final but not in the queue, and one in the middle of a string.
+ */
+static void
+orphans_by_hand(void **state)
+{
+	struct ring_writer *w = ring_writer_new(&s->ring, 5);
+	struct orphans o = {0}, again = {0};
+	int closed = ring_open(w), open = ring_open(w), done = ring_open(w), torn = ring_open(w);
+
+	(void)state;
+	ring_record(w, open)->end_wall_us = 99;
+	ring_record(w, open)->flags = USAGE_STREAM;
+	ring_record(w, done)->end_wall_us = 77;
+	memset(ring_record(w, torn)->model_asked, 'x',
+	    sizeof(((struct usage_record *)0)->model_asked));
+	ring_close(w, closed);
+	s->ring.cell[done].state = (s->ring.head + 1) << 2 | 2;
+	ring_writer_free(w);
+
+	ring_consume(&s->ring, ring_pending(&s->ring));
+	ring_each_orphan(&s->ring, keep_orphan, &o);
+	ring_orphans(&s->ring, keep_orphan, &again);
+	assert_int_equal(o.n, 3);
+	assert_memory_equal(&o, &again, sizeof o);
+	assert_int_equal(o.rec[0].seq, 2);
+	assert_int_equal(o.rec[0].end_wall_us, 0);
+	assert_int_equal(o.rec[0].flags, USAGE_STREAM | USAGE_UNKNOWN);
+	assert_int_equal(o.rec[1].seq, 3);
+	assert_int_equal(o.rec[1].end_wall_us, 77);
+	assert_int_equal(o.rec[1].flags, 0);
+	assert_int_equal(o.rec[2].seq, 4);
+	assert_int_equal(strlen(o.rec[2].model_asked), sizeof o.rec[2].model_asked - 1);
+	assert_all_free();
+	ring_orphans(&s->ring, no_orphan, NULL);
+	w = ring_writer_new(&s->ring, 6);
+	assert_int_equal(ring_open(w), 0);
+	ring_orphans(&s->ring, NULL, NULL);
+	assert_all_free();
+	ring_writer_free(w);
+}
+
+/* One queued record, spoilt in one way; peek must say so, and consume must get past it. */
+static void
+assert_refused(struct ring_writer *w, void (*spoil)(struct ring_cell *c))
+{
+	struct usage_record rec;
+	int cell = ring_open(w), error;
+
+	assert_true(cell >= 0);
+	ring_close(w, cell);
+	assert_true(ring_peek(&s->ring, 0, &rec, &error));
+	assert_int_equal(error, 0);
+	spoil(&s->ring.cell[cell]);
+	error = 0;
+	assert_true(ring_peek(&s->ring, 0, &rec, &error));
+	assert_int_equal(error, E_SYNTAX);
+	ring_consume(&s->ring, 1);
+	assert_int_equal(ring_pending(&s->ring), 0);
+}
+
+static void
+spoil_index(struct ring_cell *c)
+{
+	(void)c;
+	s->ring.queue[(s->ring.head - 1) % RING_CELLS] = RING_CELLS;
+}
+
+static void
+spoil_state(struct ring_cell *c)
+{
+	c->state += 4;
+}
+
+static void
+spoil_kind(struct ring_cell *c)
+{
+	c->state = 1;
+}
+
+static void
+spoil_generation(struct ring_cell *c)
+{
+	c->rec.generation++;
+}
+
+static void
+spoil_seq(struct ring_cell *c)
+{
+	c->rec.seq = 0;
+}
+
+static void
+spoil_request_id(struct ring_cell *c)
+{
+	memset(c->rec.request_id, 'a', sizeof c->rec.request_id);
+}
+
+static void
+spoil_model(struct ring_cell *c)
+{
+	memset(c->rec.model_asked, 'a', sizeof c->rec.model_asked);
+}
+
+static void
+spoil_dialect(struct ring_cell *c)
+{
+	memset(c->rec.dialect, 'a', sizeof c->rec.dialect);
+}
+
+static void
+spoil_head_far(struct ring_cell *c)
+{
+	(void)c;
+	s->ring.head = s->ring.tail + RING_CELLS + 1;
+}
+
+static void
+spoil_head_back(struct ring_cell *c)
+{
+	(void)c;
+	s->ring.head = s->ring.tail - 1;
+}
+
+static void
+reader_distrusts(void **state)
+{
+	static void (*const spoils[])(struct ring_cell * c) = {spoil_index, spoil_state, spoil_kind,
+	    spoil_generation, spoil_seq, spoil_request_id, spoil_model, spoil_dialect,
+	    spoil_head_far, spoil_head_back};
+	struct ring_writer *w;
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(spoils); i++) {
+		w = ring_writer_new(&s->ring, 40 + i);
+		assert_refused(w, spoils[i]);
+		ring_writer_free(w);
+		ring_orphans(&s->ring, NULL, NULL);
+		assert_all_free();
+	}
+}
+
+static void
+reader_survives_noise(void **state)
+{
+	struct usage_record rec;
+	unsigned char *p = (unsigned char *)&s->ring;
+	unsigned seed = 11;
+	int error;
+
+	(void)state;
+	for (unsigned round = 0; round < 200; round++) {
+		for (size_t i = 0; i < sizeof s->ring.queue / 64 + 128; i++)
+			p[i] = (unsigned char)rand_r(&seed);
+		s->ring.head = s->ring.tail + (round % 2 != 0 ? round : (uint64_t)rand_r(&seed));
+		for (uint64_t i = 0; i < 300 && ring_peek(&s->ring, i, &rec, &error); i++)
+			assert_int_equal(error, E_SYNTAX);
+		ring_consume(&s->ring, round);
+	}
+	s->ring.used = UINT64_MAX;
+	ring_orphans(&s->ring, NULL, NULL);
+	s->ring.used = RING_CELLS;
+	assert_all_free();
+}
+
+/* ---- a writer that is killed ---- */
+
+static _Noreturn void
+write_for_ever(uint64_t generation)
+{
+	struct ring_writer *w = ring_writer_new(&s->ring, generation);
+	int held[HELD], cell;
+	unsigned n = 0, at, seed = (unsigned)generation;
+	struct usage_record *rec;
+	uint64_t seq;
+
+	if (w == NULL)
+		_exit(1);
+	atomic_store(&s->running, 1);
+	for (;;) {
+		if (n < HELD && (cell = ring_open(w)) >= 0) {
+			held[n++] = cell;
+			if (ring_record(w, cell)->seq >= SEQ_MAX - 1)
+				pause();
+		}
+		if (n == 0 || (n < HELD && rand_r(&seed) % 3 == 0))
+			continue;
+		at = (unsigned)rand_r(&seed) % n;
+		rec = ring_record(w, held[at]);
+		seq = rec->seq;
+		rec->tokens_in = 3 * seq;
+		snprintf(rec->model_asked, sizeof rec->model_asked, "model-%llu",
+		    (unsigned long long)seq);
+		if (seq % 16 == 0) {
+			ring_cancel(w, held[at]);
+		} else {
+			ring_close(w, held[at]);
+			atomic_store(&s->closed[seq], 1);
+		}
+		held[at] = held[--n];
+	}
+}
+
+static void
+deliver(const struct usage_record *rec, uint64_t generation)
+{
+	char model[32];
+
+	assert_int_equal(rec->generation, generation);
+	assert_true(rec->seq < SEQ_MAX);
+	assert_int_equal(delivered[rec->seq]++, 0);
+	if ((rec->flags & USAGE_UNKNOWN) != 0)
+		return;
+	snprintf(model, sizeof model, "model-%llu", (unsigned long long)rec->seq);
+	assert_int_equal(rec->tokens_in, 3 * rec->seq);
+	assert_string_equal(rec->model_asked, model);
+}
+
+static uint64_t
+drain(uint64_t generation)
+{
+	struct usage_record rec;
+	uint64_t n = 0;
+	int error;
+
+	while (ring_peek(&s->ring, n, &rec, &error)) {
+		assert_int_equal(error, 0);
+		assert_int_equal(rec.flags, 0);
+		deliver(&rec, generation);
+		n++;
+	}
+	ring_consume(&s->ring, n);
+	return n;
+}
+
+struct book {
+	uint64_t generation;
+	unsigned open, unqueued;
+};
+
+static void
+book_orphan(void *ctx, const struct usage_record *rec)
+{
+	struct book *b = ctx;
+
+	deliver(rec, b->generation);
+	assert_int_equal(s->closed[rec->seq], 0);
+	if ((rec->flags & USAGE_UNKNOWN) != 0)
+		b->open++;
+	else
+		b->unqueued++;
+}
+
+static void
+run_and_kill(uint64_t generation, uint64_t *drained, struct book *total)
+{
+	struct timespec pause = {.tv_nsec = (long)(generation * 7919 % 2000) * 500};
+	struct book b = {.generation = generation};
+	uint64_t n = 0;
+	pid_t pid;
+
+	memset(s->closed, 0, sizeof s->closed);
+	memset(delivered, 0, sizeof delivered);
+	atomic_store(&s->running, 0);
+	assert_true((pid = fork()) >= 0);
+	if (pid == 0)
+		write_for_ever(generation);
+	while (atomic_load(&s->running) == 0)
+		sched_yield();
+	for (unsigned i = 0; i < generation % 4;
+	     i++) /* sometimes the reader is at work, sometimes not */
+		n += drain(generation);
+	nanosleep(&pause, NULL);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	n += drain(generation);
+	ring_orphans(&s->ring, book_orphan, &b);
+	assert_all_free();
+	for (uint64_t seq = 0; seq < SEQ_MAX; seq++)
+		if (s->closed[seq] != 0)
+			assert_int_equal(delivered[seq], 1);
+	assert_true(b.open <= HELD && b.unqueued <= 1);
+	*drained += n;
+	total->open += b.open;
+	total->unqueued += b.unqueued;
+}
+
+static void
+killed_writer_loses_nothing(void **state)
+{
+	struct book total = {0};
+	uint64_t drained = 0;
+
+	(void)state;
+	for (uint64_t generation = 1; generation <= 200; generation++)
+		run_and_kill(generation, &drained, &total);
+	assert_true(drained > 10000); /* or the test was none */
+	assert_true(total.open > 100);
+	print_message("# drained %llu, open %u, unqueued %u\n", (unsigned long long)drained,
+	    total.open, total.unqueued);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(order_of_completion, setup, teardown),
+	    cmocka_unit_test_setup_teardown(full_and_round_again, setup, teardown),
+	    cmocka_unit_test_setup_teardown(touches_little, setup, teardown),
+	    cmocka_unit_test_setup_teardown(orphans_by_hand, setup, teardown),
+	    cmocka_unit_test_setup_teardown(reader_distrusts, setup, teardown),
+	    cmocka_unit_test_setup_teardown(reader_survives_noise, setup, teardown),
+	    cmocka_unit_test_setup_teardown(killed_writer_loses_nothing, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
