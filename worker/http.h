@@ -36,6 +36,13 @@ enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_P
 struct http_server;
 struct http_conn;
 
+/* What the access log says of a request beyond HTTP; filled in by the handler, kept until on_done. */
+struct http_note {
+	char key[40];        /* name of the client key; empty: none */
+	char model[96];      /* as asked */
+	char connection[64]; /* name of the one that answered */
+};
+
 struct http_req {
 	struct http_conn *conn;
 	void *ctx; /* the handler's */
@@ -53,6 +60,7 @@ struct http_req {
 	uint64_t start_ns;
 	int status;          /* of the reply, once started */
 	uint64_t bytes_sent; /* of the reply's body */
+	struct http_note note;
 };
 
 struct http_handler {
@@ -78,7 +86,7 @@ void http_settings_changed(struct http_server *s);
 /* Stop accepting. Idle connections get a short while for one more request, whose reply closes them; `idle` is called
  * when no connection is left. */
 void http_retire(struct http_server *s, void (*idle)(void *ctx), void *ctx);
-void http_server_free(struct http_server *s); /* closes all connections at once */
+void http_server_free(struct http_server *s); /* closes all connections at once; on_gone for what is in hand */
 unsigned http_connections(const struct http_server *s);
 
 struct span http_header_get(const struct http_req *r, const char *name); /* first of that name, any case; p NULL: none */
