@@ -4,7 +4,11 @@
  * here and kept with the row, so that a connection keeps its counters through every publish and upgrade; rows of the
  * configuration file get theirs by name in documents of kind "slot".
  *
- * A row handed to a call-back is valid only inside it and is wiped afterwards. `err` takes a sentence for the operator: parameter,
+ * Names are unique over all connections, and over all keys. A connection may have the name of a catalogue provider (id or alias)
+ * only when it is of that provider: what stands before the slash of a model id must mean one thing.
+ *
+ * A row handed to a call-back is valid only inside it and is wiped afterwards; the call-back may use the store. Rows of the file
+ * come first, in the order of the file; then those of the store that no row of the file hides. `err` takes a sentence for the operator: parameter,
  * value, what is allowed.
  */
 #ifndef OMNIROUTE_MASTER_REGISTRY_H
@@ -23,6 +27,7 @@ struct connection {
 	int priority;    /* 1..1000, lower first */
 	int http2;       /* -1: as configured */
 	bool enabled, insecure, from_file;
+	bool broken;     /* the secret cannot be decrypted: secret is NULL and enabled is false */
 	unsigned slot;
 	uint64_t created_wall_us, updated_wall_us;
 };
@@ -40,6 +45,20 @@ struct client_key {
 
 int registry_each_connection(struct master *m, int (*fn)(void *ctx, const struct connection *c), void *ctx) must_check;
 int registry_each_key(struct master *m, int (*fn)(void *ctx, const struct client_key *k), void *ctx) must_check;
+
+/* The live-region slot of a provider (live_worker.provider), assigned at first sight and kept. E_FULL, store errors. */
+int registry_provider_slot(struct master *m, const char *provider, unsigned *slot) must_check;
+
+/*
+ * What GET /v1/models lists, each id once: the catalogue's models of every provider that is built in or has an enabled
+ * connection as <provider>/<model>, and a connection's own models as <connection>/<model>.
+ */
+struct registry_model {
+	const char *id, *owned_by, *root; /* owned_by: provider id; root: what stands behind the slash */
+	const char *connection;           /* name, for a connection's own model; NULL otherwise */
+	uint32_t context_length, max_output_tokens, created;
+};
+int registry_each_model(struct master *m, int (*fn)(void *ctx, const struct registry_model *r), void *ctx) must_check;
 
 /* Creates; fills in id, slot, times. E_EXISTS, E_RANGE, E_NOT_FOUND (unknown provider), E_FULL. */
 int registry_add_connection(struct master *m, struct connection *c, struct buf *err) must_check;
