@@ -56,7 +56,7 @@ CATALOG   := $(wildcard providers/*.json)
 
 obj   = $(patsubst %.c,$(B)/obj/%.o,$(1))
 LIBOBJ   := $(call obj,$(SHARED) $(PROTO) $(PROVIDERS)) $(B)/obj/catalog_data.o
-ALLOBJ   := $(LIBOBJ) $(call obj,$(WORKER) $(MASTER) master/main.c $(CTL) $(UNIT) $(TOOLS))
+ALLOBJ   := $(LIBOBJ) $(call obj,$(WORKER) $(MASTER) master/main.c $(CTL) $(UNIT) $(TOOLS) $(FUZZ) t/fuzz/replay/main.c)
 
 all: $(B)/omniroute $(B)/omniroute-ctl
 
@@ -104,7 +104,14 @@ $(B)/t/bench: $(call obj,$(wildcard t/bench/*.c)) $(B)/libomniroute.a
 	@echo "  LD    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL) -lm
 
-# Fuzz targets: LLVMFuzzerTestOneInput, always clang, own objects. The same sources with t/fuzz/replay/main.c replay a corpus.
+# The fuzz targets without a fuzzer: t/020-fuzz-replay.t feeds them the kept corpus.
+REPLAYBIN := $(patsubst t/fuzz/%.c,$(B)/t/fuzz/%,$(FUZZ))
+$(B)/t/fuzz/%: $(B)/obj/t/fuzz/%.o $(B)/obj/t/fuzz/replay/main.o $(call obj,$(WORKER) $(MASTER)) $(B)/libomniroute.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
+# Fuzz targets: LLVMFuzzerTestOneInput, always clang, own objects.
 FUZZBIN := $(patsubst t/fuzz/%.c,build/fuzz/%,$(FUZZ))
 FUZZCFLAGS = -std=c17 -D_GNU_SOURCE -I. $(WARN) -O1 -g -fsanitize=fuzzer-no-link,address,undefined \
 	     -fno-sanitize-recover=undefined -MMD -MP -DOMNIROUTE_SYSCONFDIR='"/etc"' $(shell pkg-config --cflags $(LIBS_PC))
@@ -128,7 +135,7 @@ fuzz: check-deps
 	$(Q)$(MAKE) --no-print-directory fuzzbin
 	$(Q)t/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZBIN)
 
-testbin: all $(UNITBIN) $(B)/t/upstream $(B)/t/bench
+testbin: all $(UNITBIN) $(REPLAYBIN) $(B)/t/upstream $(B)/t/bench
 
 check: check-deps
 	$(Q)$(MAKE) --no-print-directory testbin t/sdk/node_modules
