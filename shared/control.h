@@ -5,7 +5,9 @@
  * control_parse_request   checks jsonrpc, id, method, params; on error fills *error with a ready error reply.
  * control_reply/_error    a line (with LF) to send; malloc'ed. `result` and `data` are stolen.
  * control_call            blocking client for omniroute-ctl: connects to `path`, sends, waits for the answer. 0 and *result,
- *                         or E_SYSTEM (not running), E_DENIED, E_SYNTAX, or E_NOT_FOUND with *error (the error object).
+ *                         or E_SYSTEM (not running), E_DENIED, E_AGAIN (no answer in time), E_CLOSED, E_SYNTAX, E_TOO_LONG,
+ *                         or E_NOT_FOUND with *error (the error object). `params` is borrowed; NULL: none.
+ * A request without an id (a notification) is refused: whoever asks wants to know the outcome.
  */
 #ifndef OMNIROUTE_SHARED_CONTROL_H
 #define OMNIROUTE_SHARED_CONTROL_H

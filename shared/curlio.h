@@ -10,7 +10,12 @@
  *                handle; data may be delivered before it returns.
  * curlio_free    all handles must have been cancelled. Free the event base after it.
  *
+ * curlio sets CURLOPT_PRIVATE, _CLOSESOCKETFUNCTION, _CLOSESOCKETDATA, _NOSIGNAL and _QUICK_EXIT of every handle that
+ * it is given; all else is the caller's. With max_idle 0 it forbids reuse.
+ *
  * Known edges: libcurl calls its socket and timer call-backs from inside nearly any function; they only arm events here.
+ * curlio_start and curlio_unpause may be called from a libcurl call-back of another handle and take effect when that one
+ * is through; curlio_cancel may not (libcurl refuses it).
  */
 #ifndef OMNIROUTE_SHARED_CURLIO_H
 #define OMNIROUTE_SHARED_CURLIO_H
