@@ -4,7 +4,8 @@
  * (E_SYNTAX): fatal to the receiver in a worker, death of that worker in the master. End of file (E_CLOSED) means that
  * the other side is gone: a worker then leaves, gracefully.
  *
- * channel_send  never blocks: E_AGAIN when the socket is full (the master counts such a worker as hung).
+ * channel_send  never blocks: E_AGAIN when the socket is full (the master counts such a worker as hung). Fills in the
+ *               version. The descriptors stay the caller's.
  * channel_recv  never blocks: E_AGAIN when there is nothing. Received descriptors are close-on-exec and the caller's.
  */
 #ifndef OMNIROUTE_SHARED_CHANNEL_H

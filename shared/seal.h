@@ -3,7 +3,8 @@
  *
  * seal_init          sodium_init and checks; call once, first. 0 or E_CRYPTO.
  * seal_key_load      the 32-byte key from `path` (mode 0600, owner us); made when absent. From the credential
- *                    directory of the service manager ($CREDENTIALS_DIRECTORY/omniroute.key) when that exists.
+ *                    directory of the service manager ($CREDENTIALS_DIRECTORY/omniroute.key) when that exists. The
+ *                    log says what is wrong: E_DENIED (others may read it), E_SYNTAX (not 32 bytes), E_SYSTEM.
  * seal_text          XChaCha20-Poly1305; output "s1:" + base64url(nonce | ciphertext). `context` is authenticated (the
  *                    id of the row), so that a sealed value cannot be moved to another row. malloc'ed; NULL on failure.
  * seal_open          the reverse; malloc'ed, NUL-terminated, length in *n. NULL: wrong key, context or bytes.

@@ -10,12 +10,16 @@
  *
  * Builder (master):
  *   snapshot_builder_new → snapshot_add_* → snapshot_build (memfd, sealed) → snapshot_builder_free.
- *   add_* copy what they are given; 0, E_NOMEM, E_FULL, E_EXISTS (same id twice), E_RANGE.
+ *   A string is given to snapshot_string first; a cleared struct snap_str is the empty string. A string that could not
+ *   be stored (E_NOMEM, E_FULL, E_RANGE: NUL inside) shows in the next add_* or in snapshot_build.
+ *   add_* copy what they are given; 0, E_NOMEM, E_FULL, E_EXISTS (same id twice; of keys: same digest), E_RANGE (a slot
+ *   outside the live region, an unknown provider, an empty id).
  * Reader (worker, and the master to check its own work):
- *   snapshot_open   maps and validates `fd` (which stays the caller's). E_SYNTAX, E_VERSION, E_CHECKSUM, E_TRUNCATED.
+ *   snapshot_open   maps and validates `fd` (which stays the caller's). E_SYNTAX (not sealed,
+ *                   too), E_VERSION, E_CHECKSUM, E_TRUNCATED, E_SYSTEM, E_NOMEM.
  *   snapshot_check  the validator alone, on bytes: for the fuzz target.
  *   snapshot_get/_put  references (a worker's exchanges hold one each); the last put unmaps.
- * Lookups return NULL when there is nothing; all pointers live as long as the reference.
+ * Lookups and rows by number return NULL when there is nothing; all pointers live as long as the reference.
  */
 #ifndef OMNIROUTE_SHARED_SNAPSHOT_H
 #define OMNIROUTE_SHARED_SNAPSHOT_H
