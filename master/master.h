@@ -3,10 +3,13 @@
  * commits. The parts call each other only through this header and their own.
  *
  *   conf       the configuration in force            registry   connections and client keys, in the store
+ *   start      from nothing to serving, and back     compose    what a snapshot says
  *   spawn      birth of a worker                     publish    snapshots: build, send, wait for all
  *   supervise  death, respawn, heartbeat, retiring   usage      rings and spool into the store
  *   signals    flags drained in a fixed order        control    the method table on control.sock
- *   upgrade    the next master                       notify     sd_notify
+ *   reload     the next configuration                listen     listening sockets and their certificates
+ *   upgrade    the next master                       peer       the line between two masters
+ *   lock       data directory, pid file              notify     sd_notify
  */
 #ifndef OMNIROUTE_MASTER_MASTER_H
 #define OMNIROUTE_MASTER_MASTER_H
@@ -22,6 +25,11 @@ struct curlio;
 struct supervisor;
 struct publisher;
 struct control;
+struct listen_set;
+struct usage;
+struct signals;
+struct peer;
+struct upgrade;
 
 struct master {
 	struct event_base *base;
@@ -40,6 +48,19 @@ struct master {
 	struct control *control;
 	bool stopping;
 	int exit_code;
+
+	struct listen_set *listen; /* in force; workers of an earlier configuration may hold another */
+	struct usage *usage;
+	struct signals *signals;
+	struct peer *predecessor, *successor; /* NULL: no such master runs */
+	struct upgrade *upgrade;              /* NULL: no next master was started */
+	uint64_t next_generation, last_generation; /* reserved in the store */
+	int exe_fd;      /* our own program, whatever lies on disk now */
+	char *exe_path;  /* where the next master is found */
+	char **argv;     /* as we were started */
+	int lock_fd, access_fd;
+	bool daemon;     /* -d: started in the background */
+	bool serving;    /* a worker has been ready */
 };
 
 /* publish: a change of the store or the configuration goes to all workers. */
