@@ -1,0 +1,208 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "shared/log.h"
+
+static char path[] = "/tmp/omniroute-log.XXXXXX";
+
+static int
+setup(void **state)
+{
+	int fd = mkstemp(path);
+
+	(void)state;
+	close(fd);
+	return log_open(path);
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	return unlink(path);
+}
+
+/* What was written since the last call. */
+static const char *
+written(void)
+{
+	static char text[65536];
+	static long at;
+	FILE *f = fopen(path, "r");
+	size_t n;
+
+	fseek(f, at, SEEK_SET);
+	n = fread(text, 1, sizeof(text) - 1, f);
+	at = ftell(f);
+	text[n] = '\0';
+	fclose(f);
+	return text;
+}
+
+static void
+one_line_per_event(void **state)
+{
+	char expect[128];
+
+	(void)state;
+	log_set_role("worker");
+	log_context("slot=3");
+	log_error("cannot open \"%s\": line\nbreak \x1b[31m", "/x");
+	snprintf(expect, sizeof(expect),
+	    " error worker[%d]: cannot open \"/x\": line\\nbreak \\x1b[31m slot=3\n",
+	    (int)getpid());
+	assert_string_equal(written() + strlen("2026-01-31T12:34:56.789Z"), expect);
+	log_context(NULL);
+}
+
+static void
+json_lines(void **state)
+{
+	char expect[160];
+
+	(void)state;
+	log_set_json(true);
+	log_context("a=1");
+	log_warn("quote \" backslash \\ byte \xff");
+	snprintf(expect, sizeof(expect),
+	    "\",\"level\":\"warn\",\"role\":\"worker\",\"pid\":%d,\"message\":\"quote \\\" "
+	    "backslash \\\\ byte \\ufffd\",\"context\":\"a=1\"}\n",
+	    (int)getpid());
+	assert_string_equal(written() + strlen("{\"time\":\"2026-01-31T12:34:56.789Z"), expect);
+	log_set_json(false);
+	log_context(NULL);
+}
+
+static void
+levels(void **state)
+{
+	enum log_level level;
+
+	(void)state;
+	assert_true(log_level_parse("warn", &level));
+	assert_int_equal(level, LOG_LV_WARN);
+	assert_false(log_level_parse("warning", &level));
+	log_set_level(LOG_LV_WARN);
+	log_notice("not seen");
+	log_debug("not seen");
+	assert_string_equal(written(), "");
+	errno = EPIPE;
+	log_warn("seen");
+	assert_int_equal(errno, EPIPE);
+	assert_non_null(strstr(written(), ": seen\n"));
+	log_set_level(LOG_LV_NOTICE);
+}
+
+static void
+long_lines_are_cut(void **state)
+{
+	char big[9000];
+	const char *line;
+
+	(void)state;
+	memset(big, 'x', sizeof(big) - 1);
+	big[sizeof(big) - 1] = '\0';
+	log_context("kept=yes");
+	log_error("%s", big);
+	line = written();
+	assert_true(strlen(line) <= LOG_LINE_MAX);
+	assert_non_null(strstr(line, "x... kept=yes\n"));
+	log_context(NULL);
+}
+
+static void
+secrets_leave_as_stars(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} rows[] = {
+	    {"key sk-abcdefghijkl end", "key *** end"},
+	    {"or-0123456789abcdef", "***"},
+	    {"Authorization: Bearer abc.def-ghi", "Authorization: Bearer ***"},
+	    {"Bearer token is missing", "Bearer token is missing"},
+	    {"GET /x?key=abcd&y=1", "GET /x?key=***&y=1"},
+	    {"api_key=\"zzzzzzzz\"", "api_key=\"***\""},
+	    {"task-management monkey=1 sk-", "task-management monkey=1 sk-"},
+	    {"registered correct-horse-battery!", "registered ***!"},
+	};
+	char line[256];
+
+	(void)state;
+	log_secret("correct-horse-battery");
+	log_secret("short");
+	for (size_t i = 0; i < NELEM(rows); i++) {
+		size_t n = strlen(rows[i].in);
+		memcpy(line, rows[i].in, n);
+		n = log_redact(line, n);
+		line[n] = '\0';
+		assert_string_equal(line, rows[i].out);
+	}
+	log_error("with %s", "correct-horse-battery");
+	assert_null(strstr(written(), "horse"));
+}
+
+/* A full pipe loses lines and says so; it never blocks. */
+static void
+full_pipe(void **state)
+{
+	int fds[2], before = log_fd();
+	char text[4096];
+	ssize_t n;
+	bool told = false;
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	log_use_fd(dup(fds[1]));
+	for (int i = 0; i < 3000; i++)
+		log_error("line %d is long enough to fill the pipe after a while", i);
+	assert_true(log_lost() > 0);
+	fcntl(fds[0], F_SETFL, O_NONBLOCK);
+	while (read(fds[0], text, sizeof(text)) > 0)
+		continue;
+	log_error("room again");
+	n = read(fds[0], text, sizeof(text) - 1);
+	assert_true(n > 0);
+	text[n] = '\0';
+	told = strstr(text, "log lines lost\n") != NULL;
+	assert_true(told);
+	assert_non_null(strstr(text, "room again\n"));
+	close(fds[0]);
+	close(fds[1]);
+	assert_int_not_equal(before, log_fd());
+	assert_int_equal(log_open(path), 0);
+}
+
+static void
+bad_path_keeps_the_old_sink(void **state)
+{
+	int fd = log_fd();
+
+	(void)state;
+	assert_int_not_equal(log_open("/nonexistent-dir/x.log"), 0);
+	assert_int_equal(log_fd(), fd);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(one_line_per_event),
+	    cmocka_unit_test(json_lines),
+	    cmocka_unit_test(levels),
+	    cmocka_unit_test(long_lines_are_cut),
+	    cmocka_unit_test(secrets_leave_as_stars),
+	    cmocka_unit_test(full_pipe),
+	    cmocka_unit_test(bad_path_keeps_the_old_sink),
+	};
+	return cmocka_run_group_tests_name("shared/log", tests, setup, teardown);
+}
