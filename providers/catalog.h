@@ -4,9 +4,13 @@
  *
  * catalog_load   parses the embedded texts; 0 or E_SYNTAX (a broken build). catalog_free at exit.
  * catalog_find   by id or alias; NULL.
- * catalog_base_url_check  http or https, no credentials, no fragment; a literal private, link-local or metadata address is refused
- *                unless `allow_private` (link-local and metadata always). 0, E_SYNTAX, E_DENIED.
- * address_private / address_forbidden  the same rules for a resolved address (checked again when connecting).
+ * catalog_base_url_check  http or https, no credentials, query or fragment; a private address, in any spelling, or a name of this
+ *                machine is refused unless `allow_private`; link-local, metadata, multicast and unspecified ones always. What
+ *                a name resolves to is not known here. 0, E_SYNTAX, E_DENIED, E_NOMEM.
+ * address_private / address_forbidden  the same rules for a resolved address (checked again when connecting). An address
+ *                family that no upstream has is both.
+ *
+ * Strings that may be NULL say so; the others are "" when there is nothing.
  */
 #ifndef OMNIROUTE_PROVIDERS_CATALOG_H
 #define OMNIROUTE_PROVIDERS_CATALOG_H
@@ -23,7 +27,7 @@ struct catalog_model {
 struct catalog_provider {
 	const char *id, *alias, *name, *category, *website, *notes;
 	const char *base_url;    /* NULL: the operator must give one */
-	const char *chat_path, *models_path;
+	const char *chat_path, *models_path; /* behind the base URL; models_path NULL: it lists no models in this form */
 	const char *auth_header, *auth_scheme; /* "Authorization", "Bearer"; header NULL: no credential */
 	const char *headers; /* further header lines, each ended by LF; "" none */
 	bool local;   /* loopback and private addresses are allowed */

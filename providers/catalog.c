@@ -1,0 +1,167 @@
+#include "providers/catalog.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "providers/catalog_data.h"
+#include "shared/buf.h"
+#include "shared/err.h"
+
+#define HEADERS_MAX 4096
+
+/* The strings of a provider live in its document. */
+struct entry {
+	struct catalog_provider p;
+	json_t *document;
+	struct catalog_model *models;
+	struct buf headers;
+};
+
+static struct entry *entries;
+static unsigned nentries;
+
+/* A string member; NULL when it is absent or null. */
+static const char *
+text_of(const json_t *object, const char *name)
+{
+	return json_string_value(json_object_get(object, name));
+}
+
+static const char *
+text_or(const json_t *object, const char *name, const char *otherwise)
+{
+	const char *s = text_of(object, name);
+
+	return s != NULL ? s : otherwise;
+}
+
+static uint32_t
+number_of(const json_t *object, const char *name)
+{
+	json_int_t n = json_integer_value(json_object_get(object, name));
+
+	return n > 0 && n <= UINT32_MAX ? (uint32_t)n : 0;
+}
+
+static int
+load_headers(struct entry *e)
+{
+	json_t *headers = json_object_get(e->document, "headers"), *value;
+	const char *name;
+
+	buf_init(&e->headers, HEADERS_MAX);
+	json_object_foreach(headers, name, value)
+	    buf_addf(&e->headers, "%s: %s\n", name, json_string_value(value));
+	e->p.headers = buf_cstr(&e->headers);
+	return e->p.headers != NULL && buf_ok(&e->headers) ? 0 : E_NOMEM;
+}
+
+static int
+load_models(struct entry *e)
+{
+	json_t *models = json_object_get(e->document, "models"), *m;
+	size_t n = json_array_size(models), i;
+
+	if (n == 0)
+		return 0;
+	e->models = calloc(n, sizeof *e->models);
+	if (e->models == NULL)
+		return E_NOMEM;
+	json_array_foreach(models, i, m)
+	{
+		e->models[i] = (struct catalog_model){.id = text_of(m, "id"),
+		    .name = text_of(m, "name"),
+		    .context_length = number_of(m, "context_length"),
+		    .max_output_tokens = number_of(m, "max_output_tokens")};
+		if (e->models[i].id == NULL || e->models[i].name == NULL)
+			return E_SYNTAX;
+	}
+	e->p.models = e->models;
+	e->p.nmodels = (unsigned)n;
+	return 0;
+}
+
+static int
+load_entry(struct entry *e, const struct catalog_text *text)
+{
+	const json_t *d, *auth;
+	int r;
+
+	e->document = json_loadb(text->json, text->len, JSON_REJECT_DUPLICATES, NULL);
+	d = e->document;
+	auth = json_object_get(d, "auth");
+	if (d == NULL || text_of(d, "id") == NULL || text_of(d, "name") == NULL || auth == NULL)
+		return E_SYNTAX;
+	e->p = (struct catalog_provider){.id = text_of(d, "id"),
+	    .alias = text_or(d, "alias", ""),
+	    .name = text_of(d, "name"),
+	    .category = text_or(d, "category", ""),
+	    .website = text_or(d, "website", ""),
+	    .notes = text_or(d, "notes", ""),
+	    .base_url = text_of(d, "base_url"),
+	    .chat_path = text_or(d, "chat_path", ""),
+	    .models_path = text_of(d, "models_path"),
+	    .auth_header = text_of(auth, "header"),
+	    .auth_scheme = text_or(auth, "scheme", ""),
+	    .local = json_is_true(json_object_get(d, "local")),
+	    .builtin = json_is_true(json_object_get(d, "builtin")),
+	    .key_required = json_is_true(json_object_get(auth, "required"))};
+	r = load_headers(e);
+	return r < 0 ? r : load_models(e);
+}
+
+int
+catalog_load(void)
+{
+	int r = 0;
+
+	if (entries != NULL)
+		return 0;
+	entries = calloc(catalog_ntexts, sizeof *entries);
+	if (entries == NULL)
+		return E_NOMEM;
+	nentries = catalog_ntexts;
+	for (unsigned i = 0; r == 0 && i < nentries; i++)
+		r = load_entry(&entries[i], &catalog_texts[i]);
+	if (r < 0)
+		catalog_free();
+	return r;
+}
+
+void
+catalog_free(void)
+{
+	for (unsigned i = 0; i < nentries; i++) {
+		json_decref(entries[i].document);
+		free(entries[i].models);
+		buf_clear(&entries[i].headers);
+	}
+	free(entries);
+	entries = NULL;
+	nentries = 0;
+}
+
+unsigned
+catalog_count(void)
+{
+	return nentries;
+}
+
+const struct catalog_provider *
+catalog_at(unsigned i)
+{
+	return i < nentries ? &entries[i].p : NULL;
+}
+
+const struct catalog_provider *
+catalog_find(const char *id_or_alias)
+{
+	if (*id_or_alias == '\0')
+		return NULL;
+	for (unsigned i = 0; i < nentries; i++)
+		if (strcmp(entries[i].p.id, id_or_alias) == 0 ||
+		    strcmp(entries[i].p.alias, id_or_alias) == 0)
+			return &entries[i].p;
+	return NULL;
+}
