@@ -1,13 +1,16 @@
 /*
- * endpoint: from a path to who answers it. One table; keys are checked here, before anything of a body is read.
+ * endpoint: from a path to who answers it. One table; keys are checked here, before anything of a
+ * body is read.
  *
- * A head is matched by canonical path: /api/v1/x and /v1/x are one, as are the paths that clients without /v1 in their
- * base URL use. Unknown path: 404; known path, other method: 405 with Allow. Then the key (auth.h), then `head`.
+ * A head is matched by canonical path: /api/v1/x and /v1/x are one, as are the paths that clients
+ * without /v1 in their base URL use. Unknown path: 404; known path, other method: 405 with Allow.
+ * Then the key (auth.h), then `head`.
  *
- * head   replies at once, or calls http_accept_body. `tail` is what a pattern ending in "/" leaves, without the slash.
- *        `caller` lives as long as the call; the key in it as long as the snapshot.
- * body, drain, gone: as in http.h; NULL where they cannot come. r->ctx is the endpoint's own: it points to an object whose
- *        first member is `const struct endpoint *`, or to the endpoint itself, so that the call finds its way back.
+ * head   replies at once, or calls http_accept_body. `tail` is what a pattern ending in "/" leaves,
+ * without the slash. `caller` lives as long as the call; the key in it as long as the snapshot.
+ * body, drain, gone: as in http.h; NULL where they cannot come. r->ctx is the endpoint's own: it
+ * points to an object whose first member is `const struct endpoint *`, or to the endpoint itself,
+ * so that the call finds its way back.
  */
 #ifndef OMNIROUTE_WORKER_ENDPOINT_H
 #define OMNIROUTE_WORKER_ENDPOINT_H
@@ -33,7 +36,8 @@ struct endpoint {
 	const char *path;
 	unsigned methods; /* 1u << enum http_method; HEAD comes with GET */
 	enum access access;
-	void (*head)(struct http_req *r, const struct endpoint *ep, const struct caller *caller, struct span tail);
+	void (*head)(struct http_req *r, const struct endpoint *ep, const struct caller *caller,
+	    struct span tail);
 	void (*body)(struct http_req *r);
 	void (*drain)(struct http_req *r);
 	void (*gone)(struct http_req *r);
