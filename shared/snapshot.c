@@ -17,12 +17,6 @@
 #include "shared/err.h"
 #include "shared/snapshot_layout.h"
 
-struct snapshot {
-	const struct snap_head *head;
-	size_t len;
-	unsigned refs;
-};
-
 /* ---- layout ---- */
 
 #define TABLE(name, row) .table = offsetof(struct snap_head, name), .row_size = sizeof(struct row)

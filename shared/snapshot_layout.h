@@ -1,6 +1,6 @@
 /*
  * snapshot_layout: what builder, validator and reader of a snapshot must agree on, as one table.
- * For shared/snapshot*.c alone.
+ * For shared/snapshot*.c and their tests.
  *
  * snap_table_of   the table's entry in the head.
  * snap_row_key    the bytes by which a row is found; strings are `base` + their offset.
@@ -18,6 +18,12 @@
 #define SNAP_NONE UINT32_MAX
 #define SNAP_STRS 8
 #define SNAP_SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
+struct snapshot {
+	const struct snap_head *head;
+	size_t len;
+	unsigned refs;
+};
 
 enum snap_id {
 	SNAP_LISTENERS,
