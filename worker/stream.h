@@ -1,0 +1,45 @@
+/*
+ * stream: what comes between an upstream's events and the client's: holds back until the answer has
+ * begun to say something, lets whole events through untouched, and knows whether the end is a true
+ * one. Pure bookkeeping: no I/O, no clock.
+ *
+ * stream_open    everything but the buffers that grow lives in `a`. E_NOMEM.
+ * stream_take    takes all of p[0..n). *out: the bytes that may go to the client now (may be
+ * empty), valid until the next call. E_TOO_LONG: an event larger than max_event; E_NOMEM. Only
+ * whole events leave, so that what is said behind them (an error) is an event too. Nothing leaves
+ * before `committed`. stream_end     the upstream has ended as HTTP wants it: *out: what follows
+ * the last event, if with it the stream is whole. stream_whole   [DONE] was seen, or a
+ * finish_reason and then stream_end. stream_failed  an error object came before anything useful:
+ * this is an answer that another target may replace. It stands in `error`. stream_close   frees.
+ */
+#ifndef OMNIROUTE_WORKER_STREAM_H
+#define OMNIROUTE_WORKER_STREAM_H
+
+#include "proto/openai_chat.h"
+#include "shared/arena.h"
+#include "shared/buf.h"
+
+#define STREAM_HOLD_MAX 65536u  /* an upstream that sends so much is answering, whatever it says */
+#define STREAM_ERROR_MAX 16384u /* bytes kept of an error object */
+
+struct sse;
+
+struct stream {
+	struct sse *sse;
+	struct arena *arena;
+	struct chat_stream st;
+	struct buf held; /* received, and not yet let through */
+	size_t ready;    /* of these, in whole events */
+	size_t sent;     /* of these, let through by the last call */
+	struct span error;
+	bool committed, ended;
+};
+
+int stream_open(struct stream *s, struct arena *a, size_t max_event) must_check;
+int stream_take(struct stream *s, const char *p, size_t n, struct span *out) must_check;
+int stream_end(struct stream *s, struct span *out) must_check;
+bool stream_whole(const struct stream *s);
+bool stream_failed(const struct stream *s);
+void stream_close(struct stream *s);
+
+#endif
