@@ -2,6 +2,7 @@
 
 #include <event2/event.h>
 #include <inttypes.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "shared/channel.h"
@@ -226,10 +227,10 @@ inbox_close(void)
 	while (box.nstale > 0)
 		snapshot_put(box.stale[--box.nstale]);
 	snapshot_put(box.current);
-	box.current = NULL;
 	if (box.readable != NULL)
 		event_free(box.readable);
 	if (box.deferred != NULL)
 		event_free(box.deferred);
-	box.readable = box.deferred = NULL;
+	memset(&box, 0, sizeof box);
+	box.fd = -1;
 }
