@@ -1,0 +1,75 @@
+#include <string.h>
+
+#include "master/ctl/ctl.h"
+
+#define MARGIN 30
+
+static void
+print_options(const struct ctl_option *o, FILE *out)
+{
+	for (; o && o->name; o++) {
+		char left[64];
+
+		if (o->refuse)
+			continue;
+		snprintf(left, sizeof left, "--%s%s%s", o->name, o->arg ? " " : "",
+		    o->arg ? o->arg : "");
+		fprintf(out, "  %-*s %s\n", MARGIN - 2, left, o->help);
+	}
+}
+
+static void
+print_exit_codes(FILE *out)
+{
+	fprintf(out, "\nExit codes:\n");
+#define X(name, code, meaning) fprintf(out, "  %d  %s\n", code, meaning);
+#include "master/ctl/exit.def"
+#undef X
+}
+
+static void
+print_command(const struct ctl_command *k, FILE *out)
+{
+	fprintf(out, "Usage: omniroute-ctl [OPTIONS] %s%s%s%s%s\n\n%s.\n", k->group,
+	    k->verb ? " " : "", k->verb ? k->verb : "", *k->args ? " " : "", k->args, k->help);
+	if (k->more)
+		fprintf(out, "%s\n", k->more);
+	if (k->options->name) {
+		fprintf(out, "\nOptions of this command:\n");
+		print_options(k->options, out);
+	}
+	fprintf(out, "\nOptions of every command:\n");
+	print_options(ctl_globals, out);
+}
+
+static void
+print_list(const struct ctl_command *commands, const char *group, FILE *out)
+{
+	for (const struct ctl_command *k = commands; k->group; k++) {
+		char left[64];
+
+		if (group && strcmp(k->group, group) != 0)
+			continue;
+		snprintf(left, sizeof left, "%s%s%s%s%s", k->group, k->verb ? " " : "",
+		    k->verb ? k->verb : "", *k->args ? " " : "", k->args);
+		fprintf(out, "  %-*s %s\n", MARGIN - 2, left, k->help);
+	}
+}
+
+void
+ctl_help(const struct ctl *c, const struct ctl_command *commands, FILE *out)
+{
+	if (c->command) {
+		print_command(c->command, out);
+		return;
+	}
+	fprintf(out, "Usage: omniroute-ctl [OPTIONS] %s COMMAND\n\nCommands:\n",
+	    c->group ? c->group : "");
+	print_list(commands, c->group, out);
+	fprintf(out, "\nOptions of every command:\n");
+	print_options(ctl_globals, out);
+	if (!c->group)
+		print_exit_codes(out);
+	fprintf(out, "\nomniroute-ctl %sCOMMAND --help says more about one of them.\n",
+	    c->group ? "… " : "");
+}
