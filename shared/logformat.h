@@ -4,11 +4,13 @@
  * the worker writes with.
  *
  * logformat_compile  0 and *f, E_NOMEM, or E_SYNTAX / E_NOT_FOUND / E_TOO_LONG with a sentence in
- * `why` that says where, and what is allowed. logformat_free     NULL is allowed. logformat_line
- * one line, LF included, of at most `size` bytes (at least LOGFORMAT_LINE_MIN); its length. `value`
- * writes a variable's text into out[size] and returns its full length; what does not fit is cut.
- * Empty values become "-"; control characters, quotes, backslashes and what is not ASCII become
- * \xXX. A line that is too long ends in "...".
+ *                    `why` that says where, and what is allowed.
+ * logformat_free     NULL is allowed.
+ * logformat_line     one line, LF included, of at most `size` bytes (at least LOGFORMAT_LINE_MIN);
+ *                    its length. `value` writes a variable's text into out[size] and returns its
+ *                    full length; what does not fit is cut. Empty values become "-"; control
+ *                    characters, quotes, backslashes and what is not ASCII become \xXX. A line
+ *                    that is too long ends in "...".
  */
 #ifndef OMNIROUTE_SHARED_LOGFORMAT_H
 #define OMNIROUTE_SHARED_LOGFORMAT_H

@@ -4,10 +4,12 @@
  * of several workers never mix. A sink that would block loses the line; the loss is counted.
  * Credentials in a target leave as ***.
  *
- * accesslog_use_fd  takes the descriptor over and closes the one before; /dev/null or -1: no access
- * log. accesslog_format  compiles; a format that is refused (the master has checked it) keeps the
- * old one and is logged. accesslog_write   for http_handler.on_done. accesslog_lost    lines lost
- * so far. accesslog_close   at exit.
+ * accesslog_use_fd  takes the descriptor over and closes the one before; /dev/null or -1: none.
+ * accesslog_format  compiles; one that is refused (the master has checked it) keeps the old one and
+ *                   is logged.
+ * accesslog_write   for http_handler.on_done.
+ * accesslog_lost    lines lost so far.
+ * accesslog_close   at exit.
  */
 #ifndef OMNIROUTE_WORKER_ACCESSLOG_H
 #define OMNIROUTE_WORKER_ACCESSLOG_H

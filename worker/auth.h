@@ -7,10 +7,11 @@
  * value is none at all. Without any key a client is served on loopback and Unix listeners, or
  * everywhere or nowhere, as require_api_key says.
  *
- * auth_check  true and *caller, or false after the reply (401, 403) was sent. Sets r->note.key.
- * auth_admit  takes one request from the key's rate window; false after the reply (429) was sent.
- * No key, no limit. auth_decide the rules alone, for tests and for auth_check: 0, or the status to
- * refuse with and a text.
+ * auth_check   true and *caller, or false after the reply (401, 403) was sent. Sets r->note.key.
+ * auth_admit   takes one request from the key's rate window; false after the reply (429) was sent.
+ *              No key, no limit.
+ * auth_decide  the rules alone, for tests and for auth_check: 0, or the status to refuse with and
+ *              a text.
  */
 #ifndef OMNIROUTE_WORKER_AUTH_H
 #define OMNIROUTE_WORKER_AUTH_H

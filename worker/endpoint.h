@@ -7,10 +7,11 @@
  * Then the key (auth.h), then `head`.
  *
  * head   replies at once, or calls http_accept_body. `tail` is what a pattern ending in "/" leaves,
- * without the slash. `caller` lives as long as the call; the key in it as long as the snapshot.
- * body, drain, gone: as in http.h; NULL where they cannot come. r->ctx is the endpoint's own: it
- * points to an object whose first member is `const struct endpoint *`, or to the endpoint itself,
- * so that the call finds its way back.
+ *        without the slash. `caller` lives as long as the call; the key in it as long as the
+ *        snapshot.
+ * body, drain, gone  as in http.h; NULL where they cannot come. r->ctx is the endpoint's own: it
+ *        points to an object whose first member is `const struct endpoint *`, or to the endpoint
+ *        itself, so that the call finds its way back.
  */
 #ifndef OMNIROUTE_WORKER_ENDPOINT_H
 #define OMNIROUTE_WORKER_ENDPOINT_H

@@ -3,9 +3,9 @@
  * live region, whichever answers. The families stand in metrics.def and shared/counters.def;
  * omniroute-internals(7) lists them.
  *
- * metrics_head  the head of the endpoint.
- * metrics_write the page, into `b`; buf_ok says whether all of it fits. `snap` gives providers and
- * connections their names; what is no longer in it is not shown.
+ * metrics_head   the head of the endpoint.
+ * metrics_write  the page, into `b`; buf_ok says whether all of it fits. `snap` gives providers and
+ *                connections their names; what is no longer in it is not shown.
  */
 #ifndef OMNIROUTE_WORKER_METRICS_H
 #define OMNIROUTE_WORKER_METRICS_H

@@ -2,12 +2,12 @@
  * view: what can be read of a gateway: the models and whether it is well. Heads of endpoints (see
  * endpoint.h).
  *
- * view_models   GET /v1/models: the list of the snapshot, made once for each. HEAD as GET.
- * view_model    GET /v1/models/ID
- * view_health   200 as long as this worker turns its loop
- * view_ready    200 while any worker takes new connections, whichever answers; 503 once all of them
- * are leaving. An old worker that a reload retires does not call the gateway unready. view_free at
- * exit.
+ * view_models  GET /v1/models: the list of the snapshot, made once for each. HEAD as GET.
+ * view_model   GET /v1/models/ID
+ * view_health  200 as long as this worker turns its loop
+ * view_ready   200 while any worker takes new connections, whichever answers; 503 once all of them
+ *              are leaving. An old worker that a reload retires does not call the gateway unready.
+ * view_free    at exit.
  */
 #ifndef OMNIROUTE_WORKER_VIEW_H
 #define OMNIROUTE_WORKER_VIEW_H
