@@ -6,6 +6,7 @@
 #include "shared/clock.h"
 #include "shared/snapshot.h"
 #include "worker/http.h"
+#include "worker/route.h"
 #include "worker/worker.h"
 
 #define CHARS_PER_TOKEN 4 /* of the estimate */
@@ -77,54 +78,61 @@ account_open(struct account *a, const struct http_req *r, const struct snapshot 
 /* Named in the record before it is sent, so that what a worker leaves behind says where the money
  * may have gone. */
 void
-account_attempt(struct account *a, const struct snap_conn *conn, const char *model)
+account_attempt(struct account *a, const struct snap_provider *p, const struct snap_conn *conn,
+    const char *model)
 {
-	const struct snap_provider *p = snapshot_provider(a->snap, conn->provider);
 	struct usage_record *rec = a->rec;
 
-	a->provider_slot = p->slot;
-	a->conn_slot = conn->slot;
-	a->builtin = p->builtin != 0;
-	rec->provider_slot = p->slot;
-	rec->conn_slot = conn->slot;
-	set_text(rec->connection, sizeof rec->connection, snapshot_span(a->snap, conn->id));
+	a->provider_slot = rec->provider_slot = p->slot;
+	a->conn = conn != &route_builtin ? &worker.live->conn[conn->slot] : NULL;
+	a->conn_slot = rec->conn_slot = a->conn != NULL ? conn->slot : UINT32_MAX;
+	if (a->conn != NULL)
+		set_text(rec->connection, sizeof rec->connection, snapshot_span(a->snap, conn->id));
 	set_text(rec->provider, sizeof rec->provider, snapshot_span(a->snap, p->id));
 	set_text(rec->model_used, sizeof rec->model_used, (struct span){model, strlen(model)});
 	count(CTR_upstream_attempts, 1);
 	if (rec->attempts++ > 0)
 		count(CTR_fallbacks, 1);
 	live_bump(&provider_of(a)->requests, 1);
-	live_conn_enter(worker.live, a->conn_slot, worker.slot);
+	if (a->conn != NULL)
+		live_conn_enter(worker.live, a->conn_slot, worker.slot);
 	a->in_flight = true;
+}
+
+static void
+note_health(struct account *a, enum failure f, int status, uint64_t hint_ms)
+{
+	const struct snap_settings *s = &snapshot_head(a->snap)->settings;
+	uint64_t wall_s = clock_wall_us() / 1000000;
+
+	if (f == FAIL_NONE) {
+		live_conn_succeeded(worker.live, a->conn_slot);
+		return;
+	}
+	atomic_store_explicit(&a->conn->last_error,
+	    wall_s << 24 | (uint64_t)((unsigned)status & 0xffff) << 8 | (uint64_t)f,
+	    memory_order_relaxed);
+	if (failure_info(f)->retry)
+		live_conn_failed(worker.live, a->conn_slot, clock_now_ns(), s->cooldown_base_ms,
+		    s->cooldown_steps, hint_ms);
 }
 
 void
 account_attempt_end(struct account *a, enum failure f, int status, uint64_t hint_ms, bool told)
 {
-	const struct snap_settings *s = &snapshot_head(a->snap)->settings;
-	struct live_conn *conn = &worker.live->conn[a->conn_slot];
-	uint64_t wall_s = clock_wall_us() / 1000000;
-
-	live_conn_leave(worker.live, a->conn_slot, worker.slot);
 	a->in_flight = false;
 	a->rec->error = f;
-	atomic_store_explicit(
-	    &conn->last_used_wall_ms, clock_wall_us() / 1000, memory_order_relaxed);
-	if (!told)
-		return;
-	if (f == FAIL_NONE) {
-		live_conn_succeeded(worker.live, a->conn_slot);
-		return;
+	if (told && f != FAIL_NONE) {
+		count(CTR_upstream_errors, 1);
+		live_bump(&provider_of(a)->errors, 1);
 	}
-	count(CTR_upstream_errors, 1);
-	live_bump(&provider_of(a)->errors, 1);
-	atomic_store_explicit(&conn->last_error,
-	    wall_s << 24 | (uint64_t)((unsigned)status & 0xffff) << 8 | (uint64_t)f,
-	    memory_order_relaxed);
-	/* What is built in fails only because it was asked to. */
-	if (failure_info(f)->retry && !a->builtin)
-		live_conn_failed(worker.live, a->conn_slot, clock_now_ns(), s->cooldown_base_ms,
-		    s->cooldown_steps, hint_ms);
+	if (a->conn == NULL)
+		return;
+	live_conn_leave(worker.live, a->conn_slot, worker.slot);
+	atomic_store_explicit(
+	    &a->conn->last_used_wall_ms, clock_wall_us() / 1000, memory_order_relaxed);
+	if (told)
+		note_health(a, f, status, hint_ms);
 }
 
 void

@@ -22,8 +22,10 @@
 #include "shared/failure.h"
 
 struct http_req;
+struct live_conn;
 struct snap_conn;
 struct snap_key;
+struct snap_provider;
 struct snapshot;
 struct usage_record;
 
@@ -33,13 +35,15 @@ struct account {
 	const struct snapshot *snap;
 	uint64_t start_ns, first_byte_ns;
 	uint32_t provider_slot, conn_slot;
-	bool in_flight, builtin;
+	struct live_conn *conn; /* of the attempt; NULL: built in */
+	bool in_flight;
 };
 
 void account_init(struct account *a);
 int account_open(struct account *a, const struct http_req *r, const struct snapshot *snap,
     const struct snap_key *key, const struct chat_request *chat, bool stream) must_check;
-void account_attempt(struct account *a, const struct snap_conn *conn, const char *model);
+void account_attempt(struct account *a, const struct snap_provider *p, const struct snap_conn *conn,
+    const char *model);
 void account_attempt_end(
     struct account *a, enum failure f, int status, uint64_t hint_ms, bool told);
 void account_first_byte(struct account *a);

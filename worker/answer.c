@@ -95,7 +95,7 @@ attempts_json(struct exchange *x)
 		return NULL;
 	for (unsigned i = 0; i < x->attempts; i++) {
 		const struct attempt *a = &x->attempt[i];
-		struct span name = snapshot_span(x->snap, a->conn->name);
+		struct span name = route_conn_name(&x->route, a->conn);
 
 		buf_str(&b, i == 0 ? "[{\"connection\":\"" : ",{\"connection\":\"");
 		scan_escape(&b, name.p, name.n);
@@ -151,8 +151,10 @@ answer_error(struct exchange *x)
 	const struct attempt *last = &x->attempt[x->attempts - 1];
 	struct buf own = BUF_INIT(4096), out = BUF_INIT(4 * REFUSAL_MAX);
 	int status = failure_info(last->failure)->status, r = 0;
-	struct span body = collected(x);
+	struct span body = collected(x), secret = {NULL, 0};
 
+	if (last->conn != &route_builtin)
+		secret = snapshot_span(x->snap, last->conn->secret);
 	if (status == 0) {
 		status = last->status;
 		headers_send(x->req, &x->head);
@@ -161,8 +163,7 @@ answer_error(struct exchange *x)
 	}
 	say_retry(x, status);
 	if (r == 0)
-		r = refusal_body(&out, status, body, snapshot_span(x->snap, last->conn->secret),
-		    attempts_json(x));
+		r = refusal_body(&out, status, body, secret, attempts_json(x));
 	x->bytes_out = r == 0 ? out.len : 0;
 	exchange_end(x, r == 0 ? status : 500, 0, NULL, NULL);
 	if (r == 0)

@@ -217,7 +217,7 @@ exchange_connect(struct exchange *x, const struct snap_conn *conn)
 	answer_reset(x);
 	x->conn = conn;
 	exchange_set_state(x, XS_CONNECT);
-	account_attempt(&x->account, conn, x->route.model);
+	account_attempt(&x->account, x->route.provider, conn, x->route.model);
 	r = x->route.provider->builtin ? start_echo(x) : start_relay(x);
 	if (r != 0)
 		exchange_attempt_failed(x, FAIL_INTERNAL); /* which is not tried again */
@@ -277,14 +277,17 @@ exchange_next(struct exchange *x)
 void
 exchange_attempt_ended(struct exchange *x, enum failure told)
 {
+	struct span name = route_conn_name(&x->route, x->conn);
+
 	account_attempt_end(&x->account, told, x->head.status, 0, true);
-	snprintf(x->req->note.connection, sizeof x->req->note.connection, "%s",
-	    snapshot_cstr(x->snap, x->conn->name));
+	snprintf(
+	    x->req->note.connection, sizeof x->req->note.connection, "%.*s", (int)name.n, name.p);
 }
 
 void
 exchange_attempt_failed(struct exchange *x, enum failure f)
 {
+	struct span name = route_conn_name(&x->route, x->conn);
 	uint64_t hint = refusal_hint_ms(
 	    &x->head, (struct span){x->body.data, x->body.len}, clock_wall_us() / 1000000);
 	int status = x->refused != 0 ? x->refused : x->head.status;
@@ -292,9 +295,8 @@ exchange_attempt_failed(struct exchange *x, enum failure f)
 	cancel_upstream(x);
 	account_attempt_end(&x->account, f, status, hint, true);
 	x->attempt[x->attempts++] = (struct attempt){x->conn, f, status};
-	log_info("upstream failed request_id=%s connection=%s failure=%s status=%d attempt=%u",
-	    x->req->request_id, snapshot_cstr(x->snap, x->conn->name), failure_info(f)->label,
-	    status, x->attempts);
+	log_info("upstream failed request_id=%s connection=%.*s failure=%s status=%d attempt=%u",
+	    x->req->request_id, (int)name.n, name.p, failure_info(f)->label, status, x->attempts);
 	exchange_set_state(x, XS_ROUTE);
 	if (failure_info(f)->retry)
 		exchange_next(x);

@@ -447,7 +447,7 @@ set_upstream(struct relay *r)
 {
 	const struct snap_conn *conn = r->q.conn;
 	const struct snap_settings *s = &snapshot_head(r->q.snap)->settings;
-	const char *ca = snapshot_cstr(r->q.snap, s->ca_file);
+	const char *ca = s->ca_file.len > 0 ? snapshot_cstr(r->q.snap, s->ca_file) : "";
 	const char *url = snapshot_cstr(r->q.snap, conn->chat_url);
 	char *built_in = NULL;
 	bool ok = true;

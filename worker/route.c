@@ -45,7 +45,7 @@ take(struct route *rt, const struct snap_name *name, const char *model)
 	rt->model = model;
 	rt->list = snapshot_name_list(rt->snap, name);
 	rt->n = name->list_len;
-	if (rt->n == 0 || rt->provider == NULL)
+	if (rt->provider == NULL || (rt->n == 0 && !rt->provider->builtin))
 		return refuse(rt, ROUTE_NO_CREDENTIALS, "No credentials for provider: %s",
 		    snapshot_cstr(rt->snap, name->name));
 	return ROUTE_OK;
@@ -58,7 +58,8 @@ name_of(const struct snapshot *snap, const struct snap_model *m)
 	struct span id = snapshot_span(snap, m->id), root = snapshot_span(snap, m->root);
 	const struct snap_name *owner = snapshot_find_name(snap, snapshot_span(snap, m->owned_by));
 
-	if (owner != NULL && owner->list_len > 0)
+	if (owner != NULL &&
+	    (owner->list_len > 0 || snapshot_provider(snap, owner->provider)->builtin))
 		return owner;
 	if (id.n <= root.n + 1)
 		return NULL;
@@ -126,9 +127,21 @@ route_resolve(struct route *rt, const struct snapshot *snap, const char *id, str
 	return r;
 }
 
+const struct snap_conn route_builtin;
+
+struct span
+route_conn_name(const struct route *rt, const struct snap_conn *conn)
+{
+	return snapshot_span(rt->snap, conn == &route_builtin ? rt->provider->id : conn->name);
+}
+
 const struct snap_conn *
 route_next(struct route *rt, const struct live *live, uint64_t now_ns)
 {
+	if (rt->provider->builtin && rt->n == 0 && rt->at == 0) {
+		rt->at = 1;
+		return &route_builtin;
+	}
 	while (rt->at < rt->n) {
 		const struct snap_conn *c = snapshot_conn(rt->snap, rt->list[rt->at++]);
 

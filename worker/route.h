@@ -47,6 +47,9 @@ enum route_result route_resolve(
 const struct snap_conn *route_next(struct route *rt, const struct live *live, uint64_t now_ns);
 const struct snap_conn *route_first_free(
     const struct route *rt, const struct live *live, uint64_t now_ns, uint64_t *until_ns);
+extern const struct snap_conn route_builtin;
+/* How the operator calls it. */
+struct span route_conn_name(const struct route *rt, const struct snap_conn *conn);
 /* Status and code of an error; code NULL: the usual one of the status. */
 struct route_error {
 	int status;
