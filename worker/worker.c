@@ -359,6 +359,7 @@ stop_serving(void)
 
 	if (worker.http != NULL)
 		http_server_free(worker.http);
+	exchange_shutdown();
 	curlio_free(worker.curl);
 	worker.http = NULL;
 	worker.curl = NULL;
