@@ -2,10 +2,18 @@
  * conf: the configuration in force: command line over environment (and .env in the data directory) over file over
  * default. Built complete beside the old one; a bad one changes nothing.
  *
- * conf_load   `file` NULL: the first of <data_dir>/omniroute.conf, /etc/omniroute/omniroute.conf that exists, else none. 0 and *out, or an error with
- *             a message in `err` that names file, line, option, value and what is allowed.
+ * conf_load   `file` NULL: the first of <data_dir>/omniroute.conf, /etc/omniroute/omniroute.conf that exists, else none. 0 and
+ *             *out, or an error with a message in `err` that names file, line, option, value and what is allowed. Paths come
+ *             out absolute: "~/" is the home directory, a relative one of the file stands behind the file's folder, DATA_DIR
+ *             and -c behind the current one. Calls catalog_load. At least one listener is in it.
  * conf_free   wipes secrets.
- * conf_diff   what a reload from `old` to `new` has to do; bits of enum conf_change. START options that differ are named in `err`.
+ * conf_diff   what a reload from `old` to `new` has to do; bits of enum conf_change. START options that differ are named in
+ *             `err`. Other listeners: ROLL. What stands in certificate files is not compared.
+ *
+ * PORT (or -p) and HOSTNAME move the first TCP listener, or make one where there is none, and leave the others alone.
+ * HOSTNAME counts only when it is an address or "localhost": shells and containers put the machine's name there.
+ * Parts: conf_option (table, values), conf_env (.env), conf_source (files, comments, include, ${NAME}), conf_parse
+ * (libConfuse), conf_section (listen, connection, key), conf_dump.
  */
 #ifndef OMNIROUTE_MASTER_CONF_H
 #define OMNIROUTE_MASTER_CONF_H
