@@ -22,7 +22,8 @@ my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 
 # start_gateway(conf => text, env => {…}, args => […], upstreams => { name => $upstream or {…} }, listen => text,
 #               workers => 1, dies => 1)
-# upstreams: a connection for each, provider "local". dies: it is to end by itself; see ended. In `conf` and `listen` @DIR@ and @PORT@ are filled in.
+# upstreams: a connection for each, provider "local". dies: it is to end by itself; see ended. In `conf` and `listen`
+# @DIR@, @PORT@ and @PORT2@ (another free port) are filled in.
 sub start_gateway {
 	my (%opt) = @_;
 	for my $try (1 .. 5) {
@@ -52,13 +53,14 @@ sub _conf {
 	$text .= connection_conf($_, $up{$_}) for sort keys %up;
 	$text =~ s/\@DIR\@/$g->{dir}/g;
 	$text =~ s/\@PORT\@/$g->{port}/g;
+	$text =~ s/\@PORT2\@/$g->{port2}/g;
 	return $text;
 }
 
 sub _start {
 	my (%opt) = @_;
 	my $tmp = File::Temp->newdir('omniroute-test.XXXXXX', TMPDIR => 1);
-	my $g = bless { tmp => $tmp, dir => "$tmp", port => free_port(), expected => [], opt => \%opt }, 'OmniRoute::Gateway';
+	my $g = bless { tmp => $tmp, dir => "$tmp", port => free_port(), port2 => free_port(), expected => [], opt => \%opt }, 'OmniRoute::Gateway';
 	mkdir "$g->{dir}/data" or die "$g->{dir}/data: $!";
 	$g->{conf_file} = "$g->{dir}/omniroute.conf";
 	spew($g->{conf_file}, _conf($g, %opt));
@@ -131,7 +133,8 @@ use warnings;
 use OmniRoute::Util qw(build_dir spawn run reap wait_until slurp spew);
 use Test::More;
 
-sub port { $_[0]{port} }
+sub port  { $_[0]{port} }
+sub port2 { $_[0]{port2} }
 sub url  { 'http://127.0.0.1:' . $_[0]{port} }
 sub pid  { $_[0]{pid} }
 sub dir  { $_[0]{dir} }
