@@ -14,7 +14,7 @@ put_quoted(struct buf *out, const char *s)
 {
 	buf_str(out, "\"");
 	for (; *s != '\0'; s++) {
-		if (strchr("\\\"$", *s) != NULL)
+		if (*s == '\\' || *s == '"' || (s[0] == '$' && s[1] == '{'))
 			buf_str(out, "\\");
 		buf_add(out, s, 1);
 	}
