@@ -372,9 +372,12 @@ void
 supervise_check(struct master *m)
 {
 	struct supervisor *s = m->supervisor;
-	unsigned want = wanted(m), have = 0, ready = 0;
+	unsigned want, have = 0, ready = 0;
 	struct proc *p;
 
+	if (s == NULL)
+		return;
+	want = wanted(m);
 	TAILQ_FOREACH (p, &s->procs, link) {
 		if (p->epoch != s->epoch || !is_working(p))
 			continue;
