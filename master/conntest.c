@@ -267,10 +267,16 @@ start_call(struct conntest *t, const struct connection *c, const struct catalog_
 {
 	const char *base = c->base_url ? c->base_url : p ? p->base_url : NULL;
 	const char *path = p && p->models_path ? p->models_path : "/models";
+	const char *chat = p && p->chat_path ? p->chat_path : "/chat/completions";
+	size_t n = base ? strlen(base) : 0, tail = strlen(chat);
 	struct buf url = BUF_INIT(8192);
 	bool ok = false;
 
-	buf_addf(&url, "%s%s", base ? base : "", path);
+	/* An operator may have pasted the complete URL of chat completions. */
+	if (n > tail && strcmp(base + n - tail, chat) == 0)
+		n -= tail;
+	buf_add(&url, base, n);
+	buf_str(&url, path);
 	t->easy = curl_easy_init();
 	if (t->easy && buf_cstr(&url) && add_headers(t, c, p) && set_options(t, c, url.data)) {
 		t->job = curlio_start(t->m->curl, t->easy, on_done, t);

@@ -22,13 +22,21 @@ provider_wanted(const struct catalog_provider *p, const char *id, const char *se
 	       contains(p->name, search) || contains(p->category, search);
 }
 
+/* The catalogue has "" where a provider has none. */
+static const char *
+some(const char *s)
+{
+	return s && *s ? s : NULL;
+}
+
 static json_t *
 provider_to_json(const struct catalog_provider *p)
 {
 	return json_pack("{s:s, s:s?, s:s, s:s, s:s?, s:s?, s:s?, s:b, s:b, s:b, s:i}", "id", p->id,
-	    "alias", p->alias, "name", p->name, "category", p->category, "website", p->website,
-	    "notes", p->notes, "base_url", p->base_url, "key_required", p->key_required, "local",
-	    p->local, "builtin", p->builtin, "models", (int)p->nmodels);
+	    "alias", some(p->alias), "name", p->name, "category", p->category, "website",
+	    some(p->website), "notes", some(p->notes), "base_url", some(p->base_url),
+	    "key_required", p->key_required, "local", p->local, "builtin", p->builtin, "models",
+	    (int)p->nmodels);
 }
 
 static void

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "master/registry_doc.h"
+#include "providers/catalog.h"
 #include "shared/err.h"
 #include "shared/store.h"
 
@@ -108,10 +109,12 @@ is_wanted(struct master *m, enum slot_kind kind, const char *name)
 	for (unsigned i = 0; kind == SLOT_KEY && i < c->nkeys; i++)
 		w.found = w.found || strcmp(c->key[i].name, name) == 0;
 	if (kind == SLOT_PROVIDER) {
+		const struct catalog_provider *p = catalog_find(name);
 		int r = registry_each_connection(m, is_wanted_connection, &w);
 
 		if (r < 0)
 			return r;
+		w.found = w.found || (p && p->builtin);
 	}
 	return w.found;
 }

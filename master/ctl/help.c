@@ -2,7 +2,7 @@
 
 #include "master/ctl/ctl.h"
 
-#define MARGIN 30
+#define MARGIN 33
 
 static void
 print_options(const struct ctl_option *o, FILE *out)
@@ -63,13 +63,13 @@ ctl_help(const struct ctl *c, const struct ctl_command *commands, FILE *out)
 		print_command(c->command, out);
 		return;
 	}
-	fprintf(out, "Usage: omniroute-ctl [OPTIONS] %s COMMAND\n\nCommands:\n",
-	    c->group ? c->group : "");
+	fprintf(out, "Usage: omniroute-ctl [OPTIONS] %s%sCOMMAND\n\nCommands:\n",
+	    c->group ? c->group : "", c->group ? " " : "");
 	print_list(commands, c->group, out);
 	fprintf(out, "\nOptions of every command:\n");
 	print_options(ctl_globals, out);
 	if (!c->group)
 		print_exit_codes(out);
-	fprintf(out, "\nomniroute-ctl %sCOMMAND --help says more about one of them.\n",
-	    c->group ? "… " : "");
+	fprintf(out, "\nomniroute-ctl %s%sCOMMAND --help says more about one of them.\n",
+	    c->group ? c->group : "", c->group ? " " : "");
 }
