@@ -9,8 +9,9 @@
  *             ceiling for the body (0: there must be none). Nothing of the body has been read before.
  *   on_body   the body is complete: http_req.body. Not called if a reply was started in on_head.
  *   on_drain  what waits for the client fell below half of stream_buffer again (after http_write returned true).
- *   on_gone   the client left, or timed out, before http_end. The request is invalid after this returns. Called at
- *             most once, and never after http_end / http_reply.
+ *   on_gone   the client left, or timed out, before http_end, or its body turned out too large, malformed or late (http
+ *             answers that itself, afterwards). The request is invalid after this returns. Called at
+ *             most once, and never after http_end / http_reply / http_abort; never from inside http_write.
  *
  * After http_reply or http_end the request is finished and must not be touched. `ctx` is the handler's own pointer.
  * Malformed input never reaches the handler: http answers 400, 408, 413, 414, 417, 431, 501 or 505 itself, OpenAI-shaped
@@ -20,6 +21,8 @@
  * http_write …, then http_end. Headers added with http_header before http_start/http_reply; Server is never sent,
  * Date, X-Request-Id, Connection, Content-Length/Transfer-Encoding are http's own. http_write with a known length checks
  * the sum. http_abort breaks the connection so that the client cannot mistake a cut reply for a whole one.
+ * A half-closed client has left, as in nginx. Counted here: connections, requests, replies_*, client_gone, bytes_in,
+ * bytes_out, accept_deferred, bad_requests for HTTP's part, and live_worker.conns.
  * http_write returns true when more than stream_buffer bytes wait: the producer should pause until on_drain. Writes are
  * tried at once (no Nagle, no waiting for the loop); HEAD replies send no body.
  */
@@ -68,8 +71,10 @@ struct http_handler {
 	void (*on_body)(struct http_req *r);
 	void (*on_drain)(struct http_req *r);
 	void (*on_gone)(struct http_req *r);
-	void (*on_done)(struct http_req *r); /* access log: after the last byte of every reply was handed over; also for
-						http's own error replies. r->ctx may be stale: not to be used */
+	void (*on_done)(struct http_req *r); /* access log: once for every request, after the last byte of its reply was
+						handed over, or it was broken off (status 499: the client left
+						before there was a reply). Also for http's own error replies, where the
+						spans may be empty. r->ctx may be stale: not to be used */
 };
 
 struct event_base;
