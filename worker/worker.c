@@ -170,7 +170,7 @@ worker_wake_master(void)
 
 	if (ring_pending(&worker.me->ring) >= WAKE_AT)
 		wake_now();
-	else if (!event_pending(life.wake, EV_TIMEOUT, NULL))
+	else if (life.wake != NULL && !event_pending(life.wake, EV_TIMEOUT, NULL))
 		event_add(life.wake, &tv);
 }
 
