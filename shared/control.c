@@ -353,7 +353,7 @@ control_call(const char *path, const char *method, json_t *params, int timeout_m
 	int fd = -1, r;
 
 	*result = *error = NULL;
-	line = line_of(json_pack("{s:s, s:i, s:s, s:O?}", "jsonrpc", "2.0", "id", 1, "method",
+	line = line_of(json_pack("{s:s, s:i, s:s, s:O*}", "jsonrpc", "2.0", "id", 1, "method",
 	    method, "params", params));
 	if (line == NULL)
 		return E_TOO_LONG;
