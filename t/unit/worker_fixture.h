@@ -23,6 +23,7 @@
 #include "shared/clock.h"
 #include "shared/curlio.h"
 #include "shared/live.h"
+#include "shared/log.h"
 #include "shared/seal.h"
 #include "shared/snapshot.h"
 #include "worker/accesslog.h"
@@ -72,6 +73,7 @@ fixture_builder(uint32_t listeners, bool loopback)
 	s->connect_timeout_ms = s->first_byte_timeout_ms = s->idle_timeout_ms = 10000;
 	s->shutdown_timeout_ms = 10000;
 	s->upstream_keepalive = 4;
+	s->log_level = LOG_LV_NOTICE;
 	memcpy(s->key_salt, fixture_salt, sizeof fixture_salt);
 	for (uint32_t i = 0; i < listeners; i++) {
 		l.ordinal = i;

@@ -7,7 +7,6 @@
 #include <sys/mman.h>
 
 #include "shared/err.h"
-#include "shared/log.h"
 #include "t/unit/worker_fixture.h"
 
 static struct snapshot_builder *
@@ -84,6 +83,7 @@ the_one_before_stays_for_this_turn(void **state)
 static void
 a_bad_snapshot_changes_nothing(void **state)
 {
+	struct snapshot_builder *b;
 	struct channel_msg m;
 	int fd;
 
@@ -106,9 +106,17 @@ a_bad_snapshot_changes_nothing(void **state)
 	send_message(MSG_SNAPSHOT, 3, NULL, 0);
 	fixture_expect(MSG_REFUSED, &m);
 	assert_int_equal(m.arg, 3);
-	fx.number = 3;
+	b = fixture_builder(0, false);
+	assert_int_equal(snapshot_build(b, &fd), 0);
+	snapshot_builder_free(b);
+	send_message(MSG_SNAPSHOT, fx.number + 2, &fd, 1);
+	close(fd);
+	fixture_expect(MSG_REFUSED, &m);
+	assert_int_equal(m.arg, fx.number + 2);
+	assert_int_equal(in_force(), 1);
+	fx.number = 4;
 	fixture_publish(fixture_builder(0, false));
-	assert_int_equal(in_force(), 4);
+	assert_int_equal(in_force(), 5);
 	assert_int_equal(inbox.refused, 0);
 }
 
@@ -117,14 +125,25 @@ a_bad_snapshot_changes_nothing(void **state)
 static void
 a_missing_snapshot_is_not_waited_for(void **state)
 {
+	int log = memfd_create("log", 0), keep = dup(log), before = dup(STDERR_FILENO);
 	uint64_t begin = clock_now_ns();
+	char text[4096];
+	ssize_t n;
 
 	(void)state;
 	assert_int_equal(in_force(), 1);
 	atomic_store(&worker.me->want_snap, 9);
+	log_use_fd(log);
 	for (unsigned i = 0; i < 1000; i++)
 		assert_int_equal(in_force(), 1);
+	log_use_fd(before);
 	assert_true(clock_now_ns() - begin < NS_PER_SEC);
+	n = pread(keep, text, sizeof text - 1, 0);
+	assert_in_range(n, 1, sizeof text - 1);
+	text[n] = '\0';
+	assert_non_null(strstr(text, "snapshot 9 was announced"));
+	assert_ptr_equal(strchr(text, '\n'), text + n - 1); /* said once */
+	close(keep);
 	fx.number = 9;
 	fixture_publish(fixture_builder(0, false));
 	assert_int_equal(in_force(), 10);
