@@ -305,6 +305,7 @@ last_round(struct master *m)
 			(void)bury(m, slot);
 			lost += ring_pending(&m->live->worker[slot].ring);
 		}
+	collect_spool(m);
 	if (lost > 0)
 		log_error("%llu usage records could not be stored and are lost",
 		    (unsigned long long)lost);
