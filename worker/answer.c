@@ -142,7 +142,7 @@ say_retry(struct exchange *x, int status)
 	if ((status != 429 && status != 503) || headers_get(&x->head, "retry-after").p != NULL)
 		return;
 	if (route_first_free(&x->route, worker.live, now, &until) != NULL)
-		say_number(x->req, "Retry-After", (until - now + NS_PER_SEC - 1) / NS_PER_SEC);
+		say_number(x->req, "Retry-After", route_wait_s(until, now));
 }
 
 void

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "proto/scan.h"
+#include "providers/catalog.h"
 #include "shared/clock.h"
 #include "shared/err.h"
 #include "shared/log.h"
@@ -124,6 +125,7 @@ void
 exchange_shutdown(void)
 {
 	relay_shutdown();
+	catalog_free();
 }
 
 /* ---- targets ---- */
@@ -240,7 +242,7 @@ refuse_cooling(struct exchange *x)
 	}
 	word = atomic_load_explicit(&worker.live->conn[c->slot].last_error, memory_order_relaxed);
 	info = failure_info((enum failure)(word & 0xff));
-	s = (until - now + NS_PER_SEC - 1) / NS_PER_SEC;
+	s = route_wait_s(until, now);
 	snprintf(after, sizeof after, "%llu", (unsigned long long)s);
 	http_header(x->req, "Retry-After", after);
 	http_error(x->req, (word >> 8 & 0xffff) == 429 ? 429 : 503, NULL,

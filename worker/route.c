@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "providers/catalog.h"
 #include "shared/live.h"
 #include "shared/snapshot.h"
 
@@ -92,6 +93,20 @@ resolve_bare(struct route *rt, const char *id)
 	return take(rt, found, id);
 }
 
+/*
+ * A provider of the catalogue that nobody has connected. The catalogue is read when it is first
+ * asked for: most workers never need it.
+ */
+static bool
+is_catalogued(const char *prefix, size_t n, char id[64])
+{
+	if (n >= 64)
+		return false;
+	memcpy(id, prefix, n);
+	id[n] = '\0';
+	return catalog_load() == 0 && catalog_find(id) != NULL;
+}
+
 static enum route_result
 force(struct route *rt, struct span forced)
 {
@@ -115,6 +130,7 @@ route_resolve(struct route *rt, const struct snapshot *snap, const char *id, str
 	const char *slash = strchr(id, '/');
 	const struct snap_name *name = NULL;
 	enum route_result r;
+	char known[64];
 
 	*rt = (struct route){.snap = snap};
 	if (slash == id || (slash != NULL && slash[1] == '\0'))
@@ -122,6 +138,8 @@ route_resolve(struct route *rt, const struct snapshot *snap, const char *id, str
 	if (slash != NULL)
 		name = snapshot_find_name(snap, (struct span){id, (size_t)(slash - id)});
 	r = name != NULL ? take(rt, name, slash + 1) : resolve_bare(rt, id);
+	if (r == ROUTE_UNKNOWN && slash != NULL && is_catalogued(id, (size_t)(slash - id), known))
+		return refuse(rt, ROUTE_NO_CREDENTIALS, "No credentials for provider: %s", known);
 	if (r == ROUTE_OK && forced.p != NULL)
 		r = force(rt, forced);
 	return r;
@@ -169,4 +187,12 @@ route_first_free(
 		first = c;
 	}
 	return first;
+}
+
+uint64_t
+route_wait_s(uint64_t until_ns, uint64_t now_ns)
+{
+	uint64_t left = until_ns > now_ns + NS_PER_MS ? until_ns - now_ns - NS_PER_MS : 1;
+
+	return (left + NS_PER_SEC - 1) / NS_PER_SEC;
 }

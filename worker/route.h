@@ -47,6 +47,8 @@ enum route_result route_resolve(
 const struct snap_conn *route_next(struct route *rt, const struct live *live, uint64_t now_ns);
 const struct snap_conn *route_first_free(
     const struct route *rt, const struct live *live, uint64_t now_ns, uint64_t *until_ns);
+/* Whole seconds for Retry-After, at least 1. `until` was rounded up to a ms. */
+uint64_t route_wait_s(uint64_t until_ns, uint64_t now_ns);
 extern const struct snap_conn route_builtin;
 /* How the operator calls it. */
 struct span route_conn_name(const struct route *rt, const struct snap_conn *conn);
