@@ -132,6 +132,8 @@ on_acceptable(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	for (unsigned i = 0; i < PER_WAKE; i++) {
 		unsigned ms = defer_ms(s);
+		if (ms > 0 && i > 0)
+			return; /* whether there is one more the next turn will tell */
 		if (ms > 0) {
 			http_count(s, CTR_accept_deferred, 1);
 			accept_pause(s, ms);

@@ -157,7 +157,7 @@ check_row(const struct row *row, size_t step)
 			break;
 		turn();
 	}
-	char *text = hear(fd, &end);
+	char *text = hear(fd, row->end, &end);
 	if (strcmp(text, row->reply) != 0)
 		fail_msg("step %zu\n%s\n---- gave\n%s\n---- expected\n%s", step, row->request, text,
 		    row->reply);
