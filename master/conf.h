@@ -13,7 +13,7 @@
  * PORT (or -p) and HOSTNAME move the first TCP listener, or make one where there is none, and leave the others alone.
  * HOSTNAME counts only when it is an address or "localhost": shells and containers put the machine's name there.
  * Parts: conf_option (table, values), conf_env (.env), conf_source (files, comments, include, ${NAME}), conf_parse
- * (libConfuse), conf_section (listen, connection, key), conf_dump.
+ * (libConfuse), conf_member and conf_section (listen, connection, key), conf_dump.
  */
 #ifndef OMNIROUTE_MASTER_CONF_H
 #define OMNIROUTE_MASTER_CONF_H

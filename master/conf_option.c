@@ -387,3 +387,17 @@ secret_read(const char *path, char **out, struct buf *err)
 	explicit_bzero(text, sizeof text);
 	return *out != NULL ? 0 : E_NOMEM;
 }
+
+/* ---- lists ------------------------------------------------------------------------------ */
+
+void *
+list_append(void *list, unsigned *n, size_t size)
+{
+	char *grown = *n < LIST_MAX ? realloc(*(void **)list, (*n + 1) * size) : NULL;
+
+	if (grown == NULL)
+		return NULL;
+	memset(grown + *n * size, 0, size);
+	*(void **)list = grown;
+	return grown + (*n)++ * size;
+}

@@ -81,6 +81,24 @@ void source_free(struct source *s); /* wipes */
  */
 int conf_parse(const struct source *s, const struct env *env, struct conf *c, bool quick, struct buf *err) must_check;
 
+/* The members of sections. `set` stores a checked value in the section's row; `why` as for option_set. */
+#define MEMBERS_MAX 24
+#define LIST_MAX 4096 /* sections of one kind, values of one list */
+struct member_from {
+	const char *file; /* relative paths stand behind its folder */
+	const struct env *env;
+};
+struct member {
+	const char *section, *name;
+	int (*set)(void *row, const char *value, const struct member_from *from, struct buf *why);
+	bool list;
+};
+extern const struct member members[];
+extern const unsigned nmembers;
+
+/* Room for one more in `*list` (a pointer to the array), zeroed; NULL at LIST_MAX or out of memory. */
+void *list_append(void *list, unsigned *n, size_t size) must_check;
+
 /* Sections, once complete. `err` gets what is wrong, without the place. */
 int listen_check(struct conf_listen *l, struct buf *err) must_check;
 int listen_split(const char *name, char host[64], int *port) must_check; /* "[::1]:80"; host without brackets */

@@ -2,6 +2,7 @@
  * libConfuse at work: its tables, made from ours, and the way from its values to struct conf. Every
  * value is a string to libConfuse and is checked in a call-back, where the line is known.
  */
+#include <assert.h>
 #include <confuse.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,10 +11,7 @@
 
 #include "master/conf_option.h"
 #include "shared/err.h"
-#include "shared/rate.h"
 #include "shared/snapshot.h"
-
-#define LIST_MAX 4096 /* rows of one kind, members of one list */
 
 /* libConfuse's call-backs carry no context; one configuration is parsed at a time. */
 static struct parse {
@@ -123,19 +121,6 @@ on_option(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 	return r;
 }
 
-/* Room for one more row; the array is zeroed where it is new. */
-static void *
-append(void *list, unsigned *n, size_t size)
-{
-	char *grown = *n < LIST_MAX ? realloc(*(void **)list, (*n + 1) * size) : NULL;
-
-	if (grown == NULL)
-		return NULL;
-	memset(grown + *n * size, 0, size);
-	*(void **)list = grown;
-	return grown + (*n)++ * size;
-}
-
 static int
 full(cfg_t *cfg, cfg_opt_t *opt)
 {
@@ -167,7 +152,7 @@ on_proxy(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 		buf_clear(&why);
 		return r;
 	}
-	row = append(&now->c->trusted, &now->c->ntrusted, sizeof *row);
+	row = list_append(&now->c->trusted, &now->c->ntrusted, sizeof *row);
 	if (row == NULL)
 		return full(cfg, opt);
 	*row = net;
@@ -176,242 +161,90 @@ on_proxy(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 
 /* ---- call-backs: members of sections ---------------------------------------------------- */
 
-/* The row that a section fills: the one of its title, made at its first member. */
-#define ROW(kind, list, count) \
-	static struct kind *row_of_##kind(const char *title) \
-	{ \
-		for (unsigned i = 0; i < now->c->count; i++) \
-			if (strcmp(now->c->list[i].name, title) == 0) \
-				return &now->c->list[i]; \
-		return NULL; \
-	}
-ROW(conf_listen, listen, nlisten)
-ROW(conf_connection, connection, nconnections)
-ROW(conf_key, key, nkeys)
-
-struct member {
-	const char *section, *name;
-	/* `row` is the section's; 0, or an error with the reason in `why`. */
-	int (*set)(void *row, const char *value, struct buf *why);
+/* Where the rows of a kind of section are. Each begins with its name. */
+static const struct kind {
+	const char *section;
+	size_t list, count, size;
+} kinds[] = {
+    {"listen", offsetof(struct conf, listen), offsetof(struct conf, nlisten),
+	sizeof(struct conf_listen)},
+    {"connection", offsetof(struct conf, connection), offsetof(struct conf, nconnections),
+	sizeof(struct conf_connection)},
+    {"key", offsetof(struct conf, key), offsetof(struct conf, nkeys), sizeof(struct conf_key)},
 };
+static_assert(offsetof(struct conf_listen, name) == 0, "row_name");
+static_assert(offsetof(struct conf_connection, name) == 0, "row_name");
+static_assert(offsetof(struct conf_key, name) == 0, "row_name");
 
-static int
-set_text(char **slot, const char *value)
+static const struct kind *
+kind_of(const char *section)
 {
-	char *copy = strdup(value);
+	const struct kind *k = kinds;
 
-	if (copy == NULL)
-		return E_NOMEM;
-	free(*slot);
-	*slot = copy;
-	return 0;
+	while (strcmp(k->section, section) != 0)
+		k++;
+	return k;
 }
 
-static int
-set_path(char **slot, const char *value)
+static unsigned
+row_count(const struct kind *k)
 {
-	char *dir = NULL, *path;
-	const char *slash = now->c->file != NULL ? strrchr(now->c->file, '/') : NULL;
+	unsigned n;
 
-	if (slash != NULL && (dir = strndup(now->c->file, (size_t)(slash - now->c->file))) == NULL)
-		return E_NOMEM;
-	path = path_absolute(value, dir);
-	free(dir);
-	if (path == NULL)
-		return E_NOMEM;
-	free(*slot);
-	*slot = path;
-	return 0;
+	memcpy(&n, (char *)now->c + k->count, sizeof n);
+	return n;
 }
 
-static int
-not_allowed(const char *value, const char *allowed, struct buf *why)
+static void *
+row_at(const struct kind *k, unsigned i)
 {
-	buf_addf(why, "value \"%.100s\" is not allowed; allowed: %s", value, allowed);
-	return E_RANGE;
+	char *list;
+
+	memcpy(&list, (char *)now->c + k->list, sizeof list);
+	return list + i * k->size;
 }
 
-static int
-set_flag(bool *slot, const char *value, struct buf *why)
+static const char *
+row_name(const void *row)
 {
-	int flag = bool_parse(value);
+	const char *name;
 
-	if (flag < 0)
-		return not_allowed(value, "false, true", why);
-	*slot = flag == 1;
-	return 0;
+	memcpy(&name, row, sizeof name);
+	return name;
 }
 
-static int
-set_key(char **slot, char *fresh, struct buf *why)
-{
-	const char *fault = NULL;
+static void *row_new(const char *section, const char *title);
 
-	if (fresh == NULL)
-		return E_NOMEM;
-	if (*fresh == '\0')
-		fault = "the key is empty";
-	else if (*slot != NULL)
-		fault = "there is a key already; allowed: one of key, key_file, key_env";
-	for (const char *p = fresh; fault == NULL && *p != '\0'; p++)
-		if (*p < '!' || *p > '~')
-			fault =
-			    "the key holds a space, a control character or a letter beyond ASCII";
-	if (fault != NULL) {
-		buf_str(why, fault);
-		secret_free(fresh);
-		return E_RANGE;
+/* The row of the section with this title, made when it is not there. */
+static void *
+row_get(const char *section, const char *title)
+{
+	const struct kind *k = kind_of(section);
+
+	for (unsigned i = 0; i < row_count(k); i++)
+		if (strcmp(row_name(row_at(k, i)), title) == 0)
+			return row_at(k, i);
+	return row_new(section, title);
+}
+
+/* Rows are made by the first member of their section; they shall stand in the order of the file. */
+static void *
+row_place(const struct kind *k, const char *title, unsigned i)
+{
+	char keep[MAX(sizeof(struct conf_connection), sizeof(struct conf_listen))];
+	void *row = row_get(k->section, title), *at;
+
+	static_assert(sizeof keep >= sizeof(struct conf_key), "a row must fit");
+	if (row == NULL)
+		return NULL;
+	at = row_at(k, i);
+	if (row != at) {
+		memcpy(keep, at, k->size);
+		memcpy(at, row, k->size);
+		memcpy(row, keep, k->size);
 	}
-	secret_set(slot, fresh);
-	return 0;
+	return at;
 }
-
-static int
-key_from_file(char **slot, const char *value, struct buf *why)
-{
-	char *path = NULL, *fresh = NULL;
-	int r = set_path(&path, value);
-
-	if (r == 0)
-		r = secret_read(path, &fresh, why);
-	free(path);
-	return r < 0 ? r : set_key(slot, fresh, why);
-}
-
-static int
-key_from_env(char **slot, const char *value, struct buf *why)
-{
-	const char *found = now->env != NULL ? env_get(now->env, value, NULL) : NULL;
-
-	if (found == NULL) {
-		buf_addf(why, "the environment variable %.100s is not set", value);
-		return E_NOT_FOUND;
-	}
-	return set_key(slot, strdup(found), why);
-}
-
-#define SETTER(name, type, body) \
-	static int name(void *row, const char *value, struct buf *why) \
-	{ \
-		struct type *x = row; \
-		(void)why; \
-		body \
-	}
-SETTER(listen_tls, conf_listen, return set_flag(&x->tls, value, why);)
-SETTER(listen_certificate, conf_listen, return set_path(&x->certificate, value);)
-SETTER(listen_private_key, conf_listen, return set_path(&x->private_key, value);)
-SETTER(connection_provider, conf_connection, return set_text(&x->provider, value);)
-SETTER(connection_base_url, conf_connection, return set_text(&x->base_url, value);)
-SETTER(connection_key, conf_connection, return set_key(&x->key, strdup(value), why);)
-SETTER(connection_key_file, conf_connection, return key_from_file(&x->key, value, why);)
-SETTER(connection_key_env, conf_connection, return key_from_env(&x->key, value, why);)
-SETTER(connection_enabled, conf_connection, return set_flag(&x->enabled, value, why);)
-SETTER(connection_insecure, conf_connection, return set_flag(&x->insecure, value, why);)
-SETTER(key_key, conf_key, return set_key(&x->key, strdup(value), why);)
-SETTER(key_key_file, conf_key, return key_from_file(&x->key, value, why);)
-SETTER(key_key_env, conf_key, return key_from_env(&x->key, value, why);)
-
-static int
-listen_mode(void *row, const char *value, struct buf *why)
-{
-	struct conf_listen *l = row;
-	char *end;
-	long mode = strtol(value, &end, 8);
-
-	if (*value < '0' || *value > '7' || *end != '\0' || mode < 0 || mode > 0777)
-		return not_allowed(value, "the permissions of a file, such as 0660", why);
-	l->mode = (int)mode;
-	return 0;
-}
-
-static int
-connection_models(void *row, const char *value, struct buf *why)
-{
-	struct conf_connection *n = row;
-	char **slot;
-
-	if (*value == '\0' || strlen(value) > 200 || strcspn(value, " \t\r\n") != strlen(value))
-		return not_allowed(value, "ids of models, 1 to 200 characters without spaces", why);
-	slot = append(&n->models, &n->nmodels, sizeof *slot);
-	return slot == NULL ? E_FULL : set_text(slot, value);
-}
-
-static int
-connection_priority(void *row, const char *value, struct buf *why)
-{
-	struct conf_connection *n = row;
-	int64_t priority;
-
-	if (number_parse(value, "", 1, 1000, &priority) < 0)
-		return not_allowed(value, "1 to 1000, the lower is asked first", why);
-	n->priority = (int)priority;
-	return 0;
-}
-
-static int
-connection_http2(void *row, const char *value, struct buf *why)
-{
-	struct conf_connection *n = row;
-	bool on = false;
-	int r = set_flag(&on, value, why);
-
-	if (r == 0)
-		n->http2 = on;
-	return r;
-}
-
-static int
-key_scopes(void *row, const char *value, struct buf *why)
-{
-	struct conf_key *k = row;
-
-	if (strcmp(value, "chat") == 0)
-		k->scopes |= SCOPE_CHAT;
-	else if (strcmp(value, "manage") == 0)
-		k->scopes |= SCOPE_MANAGE;
-	else
-		return not_allowed(value, "chat, manage", why);
-	return 0;
-}
-
-static int
-key_rpm(void *row, const char *value, struct buf *why)
-{
-	struct conf_key *k = row;
-	int64_t rpm;
-
-	if (number_parse(value, "", 0, RATE_LIMIT_MAX, &rpm) < 0) {
-		buf_addf(why,
-		    "value \"%.100s\" is not allowed; allowed: 0 (no limit) to %d requests a "
-		    "minute",
-		    value, (int)RATE_LIMIT_MAX);
-		return E_RANGE;
-	}
-	k->rpm = (uint32_t)rpm;
-	return 0;
-}
-
-static const struct member members[] = {
-    {"listen", "tls", listen_tls},
-    {"listen", "certificate", listen_certificate},
-    {"listen", "private_key", listen_private_key},
-    {"listen", "mode", listen_mode},
-    {"connection", "provider", connection_provider},
-    {"connection", "base_url", connection_base_url},
-    {"connection", "key", connection_key},
-    {"connection", "key_file", connection_key_file},
-    {"connection", "key_env", connection_key_env},
-    {"connection", "models", connection_models},
-    {"connection", "priority", connection_priority},
-    {"connection", "enabled", connection_enabled},
-    {"connection", "insecure", connection_insecure},
-    {"connection", "http2", connection_http2},
-    {"key", "key", key_key},
-    {"key", "key_file", key_key_file},
-    {"key", "key_env", key_key_env},
-    {"key", "scopes", key_scopes},
-    {"key", "rpm", key_rpm},
-};
 
 static void *
 row_new(const char *section, const char *title)
@@ -419,44 +252,32 @@ row_new(const char *section, const char *title)
 	struct conf *c = now->c;
 
 	if (strcmp(section, "listen") == 0) {
-		struct conf_listen *l = append(&c->listen, &c->nlisten, sizeof *l);
+		struct conf_listen *l = list_append(&c->listen, &c->nlisten, sizeof *l);
 
 		if (l != NULL)
 			*l = (struct conf_listen){.name = strdup(title), .mode = 0600};
 		return l != NULL && l->name != NULL ? l : NULL;
 	}
 	if (strcmp(section, "connection") == 0) {
-		struct conf_connection *n = append(&c->connection, &c->nconnections, sizeof *n);
+		struct conf_connection *n =
+		    list_append(&c->connection, &c->nconnections, sizeof *n);
 
 		if (n != NULL)
 			*n = (struct conf_connection){
 			    .name = strdup(title), .priority = 100, .enabled = true, .http2 = -1};
 		return n != NULL && n->name != NULL ? n : NULL;
 	}
-	struct conf_key *k = append(&c->key, &c->nkeys, sizeof *k);
+	struct conf_key *k = list_append(&c->key, &c->nkeys, sizeof *k);
 
 	if (k != NULL)
 		k->name = strdup(title);
 	return k != NULL && k->name != NULL ? k : NULL;
 }
 
-static void *
-row_get(const char *section, const char *title)
-{
-	void *row;
-
-	if (strcmp(section, "listen") == 0)
-		row = row_of_conf_listen(title);
-	else if (strcmp(section, "connection") == 0)
-		row = row_of_conf_connection(title);
-	else
-		row = row_of_conf_key(title);
-	return row != NULL ? row : row_new(section, title);
-}
-
 static int
 on_member(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 {
+	const struct member_from from = {.file = now->c->file, .env = now->env};
 	struct buf why = BUF_INIT(4096);
 	const struct member *m = members;
 	void *row;
@@ -469,7 +290,7 @@ on_member(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 	row = row_get(cfg->name, cfg->title);
 	if (row == NULL)
 		return full(cfg, opt);
-	r = m->set(row, value, &why);
+	r = m->set(row, value, &from, &why);
 	r = r < 0 ? refuse(cfg, opt->name, r, &why) : keep(result);
 	buf_wipe(&why);
 	return r;
@@ -478,33 +299,45 @@ on_member(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 /* ---- sections as a whole ---------------------------------------------------------------- */
 
 static int
-section_check(cfg_t *sec, struct buf *why)
+section_check(const struct kind *k, unsigned i, struct buf *why)
 {
-	void *row = row_get(sec->name, sec->title);
+	void *row = row_at(k, i);
+	struct conf_key *key = row;
+	int r;
 
-	if (row == NULL) {
-		buf_addf(why, "out of memory, or more than %d of them", LIST_MAX);
-		return E_FULL;
-	}
-	if (strcmp(sec->name, "listen") == 0)
-		return listen_check(row, why);
-	if (strcmp(sec->name, "connection") == 0)
+	if (strcmp(k->section, "connection") == 0)
 		return connection_complete(now->c, row, why);
-	if (((struct conf_key *)row)->scopes == 0)
-		((struct conf_key *)row)->scopes = SCOPE_CHAT;
-	return key_complete(row, why);
+	if (strcmp(k->section, "key") == 0) {
+		if (key->scopes == 0)
+			key->scopes = SCOPE_CHAT;
+		return key_complete(key, why);
+	}
+	r = listen_check(row, why);
+	for (unsigned j = 0; r == 0 && j < i; j++)
+		if (strcmp(row_name(row_at(k, j)), row_name(row)) == 0) {
+			buf_str(why, "there is already one at this address");
+			r = E_EXISTS;
+		}
+	return r;
 }
 
 static int
-sections_check(cfg_t *cfg, const char *name)
+sections_check(cfg_t *cfg, const struct kind *k)
 {
+	unsigned n = cfg_size(cfg, k->section);
 	struct buf why = BUF_INIT(4096);
 	int r = 0;
 
-	for (unsigned i = 0; r == 0 && i < cfg_size(cfg, name); i++) {
-		cfg_t *sec = cfg_getnsec(cfg, name, i);
+	for (unsigned i = 0; i < n; i++)
+		if (row_place(k, cfg_getnsec(cfg, k->section, i)->title, i) == NULL) {
+			buf_addf(now->err, "%s: out of memory, or more than %d of them", k->section,
+			    LIST_MAX);
+			return E_FULL;
+		}
+	for (unsigned i = 0; r == 0 && i < n; i++) {
+		cfg_t *sec = cfg_getnsec(cfg, k->section, i);
 
-		r = section_check(sec, &why);
+		r = section_check(k, i, &why);
 		if (r < 0) {
 			place(sec, sec->line);
 			buf_addf(now->err, "%.*s", (int)why.len, why.data != NULL ? why.data : "");
@@ -519,7 +352,6 @@ sections_check(cfg_t *cfg, const char *name)
 static int
 parse_text(cfg_t *cfg)
 {
-	static const char *const sections[] = {"listen", "connection", "key"};
 	int r;
 
 	cfg_set_error_function(cfg, on_error);
@@ -528,23 +360,21 @@ parse_text(cfg_t *cfg)
 	if (now->quick)
 		return 0;
 	r = now->env != NULL ? env_apply(now->c, now->env, now->err) : 0;
-	for (size_t i = 0; r == 0 && i < NELEM(sections); i++)
-		r = sections_check(cfg, sections[i]);
+	for (size_t i = 0; r == 0 && i < NELEM(kinds); i++)
+		r = sections_check(cfg, &kinds[i]);
 	return r;
 }
-
-#define LISTED(name) (strcmp(name, "models") == 0 || strcmp(name, "scopes") == 0)
 
 /* The members of a section as libConfuse wants them. */
 static void
 member_opts(const char *section, cfg_opt_t *out)
 {
-	for (size_t i = 0; i < NELEM(members); i++) {
+	for (unsigned i = 0; i < nmembers; i++) {
 		cfg_opt_t one = CFG_STR_CB(members[i].name, NULL, CFGF_NODEFAULT, on_member);
 		cfg_opt_t list = CFG_STR_LIST_CB(members[i].name, NULL, CFGF_NODEFAULT, on_member);
 
 		if (strcmp(members[i].section, section) == 0)
-			*out++ = LISTED(members[i].name) ? list : one;
+			*out++ = members[i].list ? list : one;
 	}
 	*out = (cfg_opt_t)CFG_END();
 }
@@ -554,8 +384,8 @@ conf_parse(
     const struct source *s, const struct env *env, struct conf *c, bool quick, struct buf *err)
 {
 	struct parse p = {.c = c, .s = s, .env = env, .quick = quick, .err = err};
-	cfg_opt_t in_listen[NELEM(members) + 1], in_connection[NELEM(members) + 1],
-	    in_key[NELEM(members) + 1];
+	cfg_opt_t in_listen[MEMBERS_MAX + 1], in_connection[MEMBERS_MAX + 1],
+	    in_key[MEMBERS_MAX + 1];
 	const cfg_flag_t many = CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES;
 	cfg_opt_t tail[] = {
 	    CFG_SEC("listen", in_listen, many),
