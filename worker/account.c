@@ -100,17 +100,16 @@ account_attempt(struct account *a, const struct snap_provider *p, const struct s
 }
 
 static void
-note_health(struct account *a, enum failure f, int status, uint64_t hint_ms)
+note_health(struct account *a, enum failure f, int status, uint64_t hint_ms, uint64_t wall_ms)
 {
 	const struct snap_settings *s = &snapshot_head(a->snap)->settings;
-	uint64_t wall_s = clock_wall_us() / 1000000;
 
 	if (f == FAIL_NONE) {
 		live_conn_succeeded(worker.live, a->conn_slot);
 		return;
 	}
 	atomic_store_explicit(&a->conn->last_error,
-	    wall_s << 24 | (uint64_t)((unsigned)status & 0xffff) << 8 | (uint64_t)f,
+	    wall_ms / 1000 << 24 | (uint64_t)((unsigned)status & 0xffff) << 8 | (uint64_t)f,
 	    memory_order_relaxed);
 	if (failure_info(f)->retry)
 		live_conn_failed(worker.live, a->conn_slot, clock_now_ns(), s->cooldown_base_ms,
@@ -120,6 +119,8 @@ note_health(struct account *a, enum failure f, int status, uint64_t hint_ms)
 void
 account_attempt_end(struct account *a, enum failure f, int status, uint64_t hint_ms, bool told)
 {
+	uint64_t wall_ms = clock_wall_us() / 1000;
+
 	a->in_flight = false;
 	a->rec->error = f;
 	if (told && f != FAIL_NONE) {
@@ -129,10 +130,9 @@ account_attempt_end(struct account *a, enum failure f, int status, uint64_t hint
 	if (a->conn == NULL)
 		return;
 	live_conn_leave(worker.live, a->conn_slot, worker.slot);
-	atomic_store_explicit(
-	    &a->conn->last_used_wall_ms, clock_wall_us() / 1000, memory_order_relaxed);
+	atomic_store_explicit(&a->conn->last_used_wall_ms, wall_ms, memory_order_relaxed);
 	if (told)
-		note_health(a, f, status, hint_ms);
+		note_health(a, f, status, hint_ms, wall_ms);
 }
 
 void

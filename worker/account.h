@@ -3,12 +3,16 @@
  * and connection health in the live region. Nothing here waits.
  *
  * account_open     reserves the usage record; before anything is sent. E_FULL: no record is free,
- * the request must be refused. account_attempt  a request goes to `conn`: in flight until
- * account_attempt_end. account_attempt_end  FAIL_NONE: it answered well (or the client left, which
- * says nothing of it: `told` false). Otherwise the connection cools down if the failure is of that
- * kind; hint_ms as headers_hint_ms. account_first_byte  the first byte of the answer is about to go
- * to the client. account_close    writes the record for good and wakes the master. `status` as the
- * client saw it, 499: it left.
+ *                  the request must be refused.
+ * account_attempt  a request goes to `conn` (may be route_builtin): in flight until
+ *                  account_attempt_end.
+ * account_attempt_end  `told`: the attempt says something of its connection: FAIL_NONE, that it is
+ *                  well; otherwise it cools down if the failure is of that kind, for hint_ms
+ *                  (headers_hint_ms) if that is not 0. Not told: the client has left.
+ * account_first_byte  the first byte of the answer is about to go to the client.
+ * account_close    writes the record for good and wakes the master. `status` as the client saw it,
+ *                  499: it left. `st` NULL: nothing of an answer came. `asked`: bytes of the
+ *                  messages. *booked (may be NULL): the tokens that were written down.
  *
  * Tokens are what the upstream said, to the number. Where it said nothing of an answer that was
  * given, a quarter of the bytes of the question and of the text is written down, and

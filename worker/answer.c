@@ -1,11 +1,11 @@
 /*
- * What comes back from an upstream, and what the client is given of it. One row of `kinds` for each
- * enum answer: how a piece is taken, and what the end means.
+ * What comes back from an upstream, and what the client is given of it. One row of `kinds` for
+ * each enum answer: how a piece is taken, and what the end means.
  *
  * Byte for byte: a whole answer is passed on as it came once it is known to be JSON; of a stream
- * every whole event is. The numbers that a whole answer carries in its head (X-OmniRoute-Tokens-In,
- * …) are not said in a stream: they are known at its end only, and comment lines of ours in it
- * would make it another stream than the upstream's.
+ * every whole event is. The numbers that a whole answer carries in its head
+ * (X-OmniRoute-Tokens-In, …) are not said in a stream: they are known at its end only, and comment
+ * lines of ours in it would make it another stream than the upstream's.
  */
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +18,8 @@
 #include "worker/refusal.h"
 #include "worker/worker.h"
 
-#define AFTER_DONE_MS 1000 /* an upstream may take so long to end its answer behind [DONE] */
+#define RESERVE_MAX (256u << 10) /* an announced length is believed so far */
+#define AFTER_DONE_MS 1000       /* an upstream may take so long to end its answer behind [DONE] */
 
 static void
 count(enum live_counter c)
@@ -179,12 +180,17 @@ answer_error(struct exchange *x)
 static enum relay_verdict
 collect(struct exchange *x, const char *p, size_t n, size_t max)
 {
+	bool reserved = true;
+
 	if (n > max - x->body.len) {
 		x->failure = FAIL_TOO_LARGE;
 		return RELAY_STOP;
 	}
 	x->body.max = max;
-	if (buf_add(&x->body, p, n) == 0)
+	if (x->body.len == 0 && x->head.length > n) /* no growing, where it can be foreseen */
+		reserved =
+		    buf_reserve(&x->body, MIN(MIN(x->head.length, RESERVE_MAX), max)) != NULL;
+	if (reserved && buf_add(&x->body, p, n) == 0)
 		return RELAY_GO;
 	x->failure = FAIL_INTERNAL;
 	return RELAY_STOP;

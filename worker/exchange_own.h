@@ -1,13 +1,12 @@
 /*
  * The exchange's insides, for exchange.c (states, targets) and answer.c (what comes back) alone.
  *
- *   exchange.c ── exchange_connect ──► relay or echo ── data, done ──► exchange.c ──► answer.c
- *   answer.c   ── exchange_attempt_failed (the next target, or answer_error) / exchange_end ──►
- * exchange.c
+ *   exchange.c ── connect ──► relay or echo ── data, done ──► exchange.c ──► answer.c
+ *   answer.c ── exchange_attempt_failed (next target or answer_error), exchange_end ──► exchange.c
  *
  * An exchange can end inside any call to http_write (the client has left): it is in XS_DONE then,
- * and its memory stays until the call-back that stands on it returns (`busy`). So answer.c looks at
- * the state after each write.
+ * and its memory stays until the call-back that stands on it returns (`busy`). So answer.c looks
+ * at the state after each write.
  */
 #ifndef OMNIROUTE_WORKER_EXCHANGE_OWN_H
 #define OMNIROUTE_WORKER_EXCHANGE_OWN_H

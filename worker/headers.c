@@ -174,6 +174,7 @@ take_status(struct reply_head *head, const char *p, size_t n)
 	const char *space = memchr(p, ' ', n);
 
 	head->status = 0;
+	head->length = 0;
 	head->content_type = (struct span){NULL, 0};
 	head->fields = 0;
 	if (space != NULL && p + n - space > 3)
@@ -200,6 +201,10 @@ headers_take_line(struct arena *a, struct reply_head *head, const char *p, size_
 		return 0;
 	if (name.n == 12 && strncasecmp(name.p, "content-type", 12) == 0)
 		return keep(a, value, &head->content_type);
+	if (name.n == 14 && strncasecmp(name.p, "content-length", 14) == 0) {
+		head->length = strtoull(colon + 1, NULL, 10);
+		return 0;
+	}
 	rule = rule_find(name);
 	if (rule == NULL || head->fields == HEADERS_KEPT)
 		return 0;

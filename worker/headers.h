@@ -1,18 +1,20 @@
 /*
- * headers: which header fields go upstream and which come back. Two allow-lists, both in headers.c:
- * what is not named there is not forwarded, in either direction. So hop-by-hop fields, cookies,
- * credentials and addresses of either side never pass.
+ * headers: which header fields go upstream and which come back. Two allow-lists, both in
+ * headers.c: what is not named there is not forwarded, in either direction. So hop-by-hop fields,
+ * cookies, credentials and addresses of either side never pass.
  *
  * headers_upstream    the header lines of a request to `conn`: its credential and its own lines,
- * ours, the request id, and what of the client's may pass. NULL: out of memory. Lives as long as
- * the arena and the snapshot. headers_take_line   one line of an upstream's head as libcurl hands
- * it over; a status line starts `head` anew, so that of 1xx, 2xx the last one counts. 0 or E_NOMEM.
- * headers_get         value of a field that was kept, by its lower-case name; p NULL: none.
+ *                     ours, the request id, and what of the client's may pass. NULL: out of
+ *                     memory. Lives as long as the arena.
+ * headers_take_line   one line of an upstream's head as libcurl hands it over; a status line
+ *                     starts `head` anew, so that of 1xx, 2xx the last one counts. 0 or E_NOMEM.
+ * headers_get         value of a field that was kept, any case; p NULL: none.
  * headers_send        puts what may pass onto the reply.
  * headers_media_type  compares the media type alone ("text/event-stream; charset=utf-8" is a
- * text/event-stream). headers_hint_ms     how long the upstream wants to be left alone, by
- * Retry-After, retry-after-ms or X-RateLimit-Reset; 0: it does not say. `wall_s` is now. At most a
- * day.
+ *                     text/event-stream).
+ * headers_hint_ms     how long the upstream wants to be left alone, by Retry-After,
+ *                     retry-after-ms or X-RateLimit-Reset; 0: it does not say. `wall_s` is now.
+ *                     At most a day.
  */
 #ifndef OMNIROUTE_WORKER_HEADERS_H
 #define OMNIROUTE_WORKER_HEADERS_H
@@ -20,7 +22,7 @@
 #include "shared/arena.h"
 #include "shared/base.h"
 
-#define HEADERS_KEPT 32           /* fields kept of an answer */
+#define HEADERS_KEPT 20           /* fields kept of an answer */
 #define HEADERS_HINT_MAX 86400000 /* ms */
 
 struct curl_slist;
@@ -31,6 +33,7 @@ struct snapshot;
 struct reply_head {
 	int status; /* 0: none has come */
 	struct span content_type;
+	uint64_t length; /* as announced, before unpacking: a hint; 0: unknown */
 	unsigned fields;
 	struct reply_field {
 		const char *as; /* name towards the client */

@@ -301,8 +301,9 @@ on_header(char *p, size_t size, size_t n, void *ctx)
 		r->failure = FAIL_INTERNAL;
 		return 0;
 	}
-	/* An interim answer (1xx) is none. */
-	relay_touch(r, r->q.head->status >= 200 ? RELAY_ANSWERING : r->phase);
+	/* One look at the clock for a head, at its end. An interim answer (1xx) is none. */
+	if (n <= 2)
+		relay_touch(r, r->q.head->status >= 200 ? RELAY_ANSWERING : r->phase);
 	return n;
 }
 
@@ -540,6 +541,7 @@ relay_start(const struct relay_request *q, const struct relay_handler *h, void *
 	r->inside = r->paused = r->stopped = r->forbidden = false;
 	q->head->status = 0;
 	q->head->fields = 0;
+	q->head->length = 0;
 	q->head->content_type = (struct span){NULL, 0};
 	if (!set_upstream(r) || !set_request(r) ||
 	    (r->job = curlio_start(worker.curl, r->easy, on_done, r)) == NULL) {

@@ -3,16 +3,20 @@
  * dialect.
  *
  * relay_start   sends `q` to its connection; the call-backs come from the event loop, never from
- * inside relay_start. NULL: out of memory. What `q` points to must live until the end. data a piece
- * of the (unpacked) body. RELAY_GO: taken. RELAY_PAUSE: not taken; it comes again after
- * relay_resume. RELAY_STOP: no more is wanted; `done` follows, with FAIL_NONE. The status and
- * fields of the answer are in *q.head by then. Not called for a redirect. done          the end,
- * exactly once unless relay_cancel came first; the relay is gone when it is called. relay_cancel at
- * once: the upstream sees its connection or stream closed, no call-back comes any more. May be
- * called from inside `data`. relay_resume  after RELAY_PAUSE. May call `data` before it returns.
- * Not from inside `data`. relay_linger  the answer is complete as far as its dialect goes: wait at
- * most `ms` for its end, which then is no failure. relay_shutdown  frees the idle handles; nothing
- * may be running.
+ *               inside relay_start. NULL: out of memory. What `q` points to must live until the
+ *               end.
+ * data          a piece of the (unpacked) body. RELAY_GO: taken. RELAY_PAUSE: not taken; it comes
+ *               again after relay_resume. RELAY_STOP: no more is wanted; `done` follows, with
+ *               FAIL_NONE. Status and fields of the answer are in *q.head by then. Not called for
+ *               a redirect.
+ * done          the end, exactly once unless relay_cancel came first; the relay is gone when it is
+ *               called.
+ * relay_cancel  at once: the upstream sees its connection or stream closed, no call-back comes any
+ *               more. May be called from inside `data`.
+ * relay_resume  after RELAY_PAUSE. May call `data` before it returns. Not from inside `data`.
+ * relay_linger  the answer is complete as far as its dialect goes: wait at most `ms` for its end,
+ *               which then is no failure.
+ * relay_shutdown  frees the idle handles; nothing may be running.
  *
  * Limits: connect_timeout until the connection (TLS included) stands; first_byte_timeout without
  * progress until the head of the answer; idle_timeout between pieces of it, but not while paused;

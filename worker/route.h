@@ -1,16 +1,20 @@
 /*
  * route: from the model id that a client asks for to the connections that may serve it, in order.
- * Pure, but for reading the snapshot and the health words of the live region.
  *
- *   prefix/model   prefix is a provider's id or alias, or a connection's name or id; model may hold
- * further slashes model          also with slashes, when no prefix is known: a model that exactly
- * one provider lists
+ *   prefix/model   prefix is a provider's id or alias, or a connection's name or id; model may
+ *                  hold further slashes
+ *   model          also with slashes, when no prefix is known: a model that exactly one provider
+ *                  lists
  *
- * route_resolve   ROUTE_OK, or why not: then `note` is the sentence for the client and route_error
- * has status and code. `forced` (from x-omniroute-connection, p NULL: none) leaves only that
- * connection. route_next      the next connection that is not cooling down; each is handed out
- * once. NULL: no more. route_first_free  of those not yet handed out or cooling: the one that is
- * free again first, and when. NULL: none is cooling.
+ * route_resolve   ROUTE_OK, or why not: then `note` is the sentence for the client, and
+ *                 route_error has status and code. `forced` (from x-omniroute-connection, p NULL:
+ *                 none) leaves only that connection. *rt must not be copied.
+ * route_next      the next connection that is not cooling down; each is handed out once. NULL: no
+ *                 more.
+ * route_builtin   stands for the connection of a provider that answers by itself and has none; no
+ *                 string of it may be read.
+ * route_first_free  of those that cool down: the one that is free again first, and when. NULL:
+ *                 none is cooling.
  */
 #ifndef OMNIROUTE_WORKER_ROUTE_H
 #define OMNIROUTE_WORKER_ROUTE_H

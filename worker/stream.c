@@ -1,6 +1,5 @@
 /*
- *   held ++ p:   [ let through by the last call | whole events: ready bytes | the event that is
- * still coming ]
+ *   held ++ p:   [ let through by the last call | ready: whole events | the event still coming ]
  *
  * In the common case a piece ends where an event ends, nothing is held, and `out` is the piece
  * itself.

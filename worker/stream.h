@@ -1,16 +1,19 @@
 /*
- * stream: what comes between an upstream's events and the client's: holds back until the answer has
- * begun to say something, lets whole events through untouched, and knows whether the end is a true
- * one. Pure bookkeeping: no I/O, no clock.
+ * stream: what comes between an upstream's events and the client's: holds back until the answer
+ * has begun to say something, lets whole events through untouched, and knows whether the end is a
+ * true one. Pure bookkeeping: no I/O, no clock.
  *
  * stream_open    everything but the buffers that grow lives in `a`. E_NOMEM.
  * stream_take    takes all of p[0..n). *out: the bytes that may go to the client now (may be
- * empty), valid until the next call. E_TOO_LONG: an event larger than max_event; E_NOMEM. Only
- * whole events leave, so that what is said behind them (an error) is an event too. Nothing leaves
- * before `committed`. stream_end     the upstream has ended as HTTP wants it: *out: what follows
- * the last event, if with it the stream is whole. stream_whole   [DONE] was seen, or a
- * finish_reason and then stream_end. stream_failed  an error object came before anything useful:
- * this is an answer that another target may replace. It stands in `error`. stream_close   frees.
+ *                empty), valid until the next call. E_TOO_LONG: an event larger than max_event;
+ *                E_NOMEM. Only whole events leave, so that what is said behind them (an error) is
+ *                an event too. Nothing leaves before `committed`.
+ * stream_end     the upstream has ended as HTTP wants it. *out: what follows the last event, if
+ *                with it the stream is whole.
+ * stream_whole   [DONE] was seen, or a finish_reason and then stream_end.
+ * stream_failed  an error object came before anything useful: another target may still answer.
+ *                The object stands in `error`.
+ * stream_close   frees.
  */
 #ifndef OMNIROUTE_WORKER_STREAM_H
 #define OMNIROUTE_WORKER_STREAM_H
