@@ -28,6 +28,7 @@
 #define BUFFER_SIZE 16384L /* libcurl's receive buffer: one for each running transfer */
 #define JOINED_MAX \
 	60000u /* bodies up to this size leave with the head in one piece (libcurl: 64 KB) */
+#define HEAD_MAX 131072u /* of an answer; libcurl bounds a line at 100 KB */
 #define NEVER UINT64_MAX
 
 enum relay_phase {
@@ -46,6 +47,7 @@ struct relay {
 	void *ctx;
 	enum relay_phase phase;
 	size_t total, sent; /* of the body */
+	size_t head_bytes;  /* of answers, interim ones too */
 	uint64_t touched_ns, linger_ns;
 	enum failure failure; /* told by a call-back, stands above libcurl's code */
 	bool inside;          /* libcurl is in one of our call-backs for this handle */
@@ -297,10 +299,13 @@ on_header(char *p, size_t size, size_t n, void *ctx)
 	n *= size;
 	if (r->phase == RELAY_DEAD)
 		return 0;
-	if (headers_take_line(r->q.arena, r->q.head, p, n) != 0) {
+	r->head_bytes += n;
+	if (r->head_bytes > HEAD_MAX)
+		r->failure = FAIL_TOO_LARGE;
+	else if (headers_take_line(r->q.arena, r->q.head, p, n) != 0)
 		r->failure = FAIL_INTERNAL;
+	if (r->failure != FAIL_NONE)
 		return 0;
-	}
 	/* One look at the clock for a head, at its end. An interim answer (1xx) is none. */
 	if (n <= 2)
 		relay_touch(r, r->q.head->status >= 200 ? RELAY_ANSWERING : r->phase);
@@ -355,7 +360,7 @@ static const struct {
     {CURLE_HTTP2, FAIL_RESET, FAIL_CUT},
     {CURLE_HTTP2_STREAM, FAIL_RESET, FAIL_CUT},
     {CURLE_BAD_CONTENT_ENCODING, FAIL_MALFORMED, FAIL_CUT},
-    {CURLE_OUT_OF_MEMORY, FAIL_INTERNAL, FAIL_INTERNAL},
+    {CURLE_OUT_OF_MEMORY, FAIL_MALFORMED, FAIL_INTERNAL}, /* before: a line without end, too */
     {CURLE_FAILED_INIT, FAIL_INTERNAL, FAIL_INTERNAL},
 };
 
@@ -535,7 +540,7 @@ relay_start(const struct relay_request *q, const struct relay_handler *h, void *
 	r->h = h;
 	r->ctx = ctx;
 	r->phase = RELAY_CONNECTING;
-	r->sent = 0;
+	r->sent = r->head_bytes = 0;
 	r->linger_ns = 0;
 	r->failure = FAIL_NONE;
 	r->inside = r->paused = r->stopped = r->forbidden = false;
