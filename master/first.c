@@ -200,6 +200,6 @@ first_banner(const struct master *m, const char *password, bool quiet, struct bu
 		    m->listen->v[0].name + strlen("unix:"));
 	}
 	buf_str(out, first_chat);
-	buf_addf(out, "\n`omniroute status` shows what runs, `omniroute quit` stops it. Data: %s\n",
-	    m->conf->data_dir);
+	buf_addf(out, "\n%s status shows what runs, %s quit stops it. Data: %s\n", m->argv[0],
+	    m->argv[0], m->conf->data_dir);
 }

@@ -14,12 +14,17 @@
 
 #define PEER_VERSION 1
 
-enum peer_type { PEER_SERVING, PEER_PUBLISH, PEER_PUBLISHED };
+#define TEXT_MAX 1000
 
+enum peer_type { PEER_SERVING, PEER_PUBLISH, PEER_PUBLISHED, PEER_FAILED };
+
+/* One packet; the text only with PEER_FAILED, NUL-terminated. */
 struct peer_msg {
 	uint32_t version, type;
 	uint64_t arg;
+	char text[TEXT_MAX];
 };
+#define BARE offsetof(struct peer_msg, text)
 
 struct peer {
 	struct master *m;
@@ -41,7 +46,7 @@ peer_send(struct peer *p, enum peer_type type, uint64_t arg)
 {
 	const struct peer_msg msg = {.version = PEER_VERSION, .type = type, .arg = arg};
 
-	if (send(p->fd, &msg, sizeof msg, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof msg)
+	if (send(p->fd, &msg, BARE, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)BARE)
 		return true;
 	log_warn("the other master was not told: %s", strerror(errno));
 	return false;
@@ -94,34 +99,58 @@ peer_gone(struct peer *p)
 }
 
 static void
-on_readable(evutil_socket_t fd, short what, void *ctx)
+handle(struct peer *p, struct peer_msg *msg)
 {
-	struct peer *p = ctx;
+	switch (msg->type) {
+	case PEER_SERVING:
+		if (p->side == PEER_SUCCESSOR)
+			upgrade_serving(p->m);
+		break;
+	case PEER_FAILED:
+		if (p->side == PEER_SUCCESSOR)
+			upgrade_failed(p->m, msg->text);
+		break;
+	case PEER_PUBLISH:
+		publish_errand(p, msg->arg);
+		break;
+	case PEER_PUBLISHED:
+		p->published = MAX(p->published, MIN(msg->arg, p->asked));
+		publish_recheck(p->m);
+		break;
+	default:
+		break; /* a newer master may say more */
+	}
+}
+
+/* False: that was all. */
+static bool
+read_all(struct peer *p)
+{
 	struct peer_msg msg;
 	ssize_t n;
 
-	(void)what;
-	while ((n = recv(fd, &msg, sizeof msg, MSG_DONTWAIT)) == (ssize_t)sizeof msg &&
+	while ((n = recv(p->fd, &msg, sizeof msg, MSG_DONTWAIT)) >= (ssize_t)BARE &&
 	       msg.version == PEER_VERSION) {
-		switch (msg.type) {
-		case PEER_SERVING:
-			if (p->side == PEER_SUCCESSOR)
-				upgrade_serving(p->m);
-			break;
-		case PEER_PUBLISH:
-			publish_errand(p, msg.arg);
-			break;
-		case PEER_PUBLISHED:
-			p->published = MAX(p->published, MIN(msg.arg, p->asked));
-			publish_recheck(p->m);
-			break;
-		default:
-			break; /* a newer master may say more */
-		}
+		msg.text[MIN((size_t)n - BARE, sizeof msg.text - 1)] = '\0';
+		handle(p, &msg);
 	}
-	if (n == -1 && (errno == EAGAIN || errno == EINTR))
-		return;
-	peer_gone(p);
+	return n == -1 && (errno == EAGAIN || errno == EINTR);
+}
+
+static void
+on_readable(evutil_socket_t fd, short what, void *ctx)
+{
+	(void)fd;
+	(void)what;
+	if (!read_all(ctx))
+		peer_gone(ctx);
+}
+
+void
+peer_read(struct peer *p)
+{
+	if (p != NULL)
+		(void)read_all(p);
 }
 
 /* ---- asking ---- */
@@ -130,6 +159,22 @@ void
 peer_serving(struct peer *p)
 {
 	peer_send(p, PEER_SERVING, 0);
+}
+
+int
+peer_fd(const struct peer *p)
+{
+	return p->fd;
+}
+
+void
+peer_failed(int fd, const char *why)
+{
+	struct peer_msg msg = {.version = PEER_VERSION, .type = PEER_FAILED};
+	size_t n = MIN(strlen(why), sizeof msg.text - 1);
+
+	memcpy(msg.text, why, n);
+	(void)send(fd, &msg, BARE + n + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* What one peer asked for goes on to the other, not back. Only a successor has somebody behind us.

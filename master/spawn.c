@@ -121,6 +121,7 @@ struct child {
 	int fd[CHILD_FDS]; /* what goes to which number; fd[0..2] unused */
 	int nfd, exe_fd;
 	rlim_t nofile;
+	bool detached; /* standard error is somebody else's, who may wait for its end */
 	const struct spawn_identity *identity;
 	char **argv, **env;
 };
@@ -132,6 +133,8 @@ place_descriptors(struct child *c)
 	int null = open("/dev/null", O_RDWR);
 
 	if (null == -1 || dup2(null, STDIN_FILENO) == -1 || dup2(null, STDOUT_FILENO) == -1)
+		return false;
+	if (c->detached && dup2(null, STDERR_FILENO) == -1)
 		return false;
 	if ((c->exe_fd = fcntl(c->exe_fd, F_DUPFD_CLOEXEC, c->nfd)) == -1)
 		return false;
@@ -194,6 +197,7 @@ spawn_worker(struct master *m, const struct spawn_order *o, pid_t *pid, int *cha
 	struct child c = {.nfd = WORKER_FD_LISTEN + (int)o->listen->n,
 	    .exe_fd = m->exe_fd,
 	    .nofile = (rlim_t)m->conf->rlimit_nofile,
+	    .detached = m->daemon,
 	    .identity = o->identity,
 	    .argv = argv};
 	int pair[2], r = channel_pair(pair);

@@ -46,7 +46,7 @@ struct start {
 	int line; /* to the waiting parent of a daemon; -1: none */
 };
 
-static struct start start = {.line = -1};
+static struct start start = {.inherit = {-1, -1, -1, -1, NULL, 0}, .line = -1};
 
 /* ---- words ---- */
 
@@ -58,6 +58,10 @@ say_failed(struct master *m, const char *why)
 	buf_addf(&text, "omniroute: %s\n", why);
 	if (m->daemon || m->supervisor != NULL)
 		log_error("%s", why);
+	if (m->predecessor != NULL)
+		peer_failed(peer_fd(m->predecessor), why);
+	else if (start.inherit.peer != -1)
+		peer_failed(start.inherit.peer, why);
 	if (start.line != -1)
 		daemon_report(&start.line, false, (struct span){text.data, text.len});
 	else if (buf_cstr(&text) != NULL)
@@ -285,6 +289,7 @@ begin(struct master *m)
 		return r;
 	if (start.inherited && peer_new(m, PEER_PREDECESSOR, start.inherit.peer) == NULL)
 		return failed(m, E_NOMEM, NULL, "line to the old master");
+	start.inherit.peer = -1;
 	if ((r = usage_start(m)) != 0)
 		return failed(m, r, NULL, "usage");
 	if ((r = publish_start(m)) != 0)

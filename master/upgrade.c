@@ -30,7 +30,7 @@ extern char **environ;
 struct upgrade {
 	pid_t pid;
 	bool serving;
-	const char *failure; /* what we know better than its exit code; NULL: nothing */
+	char failure[1000]; /* what we know better than its exit code */
 	struct event *timeout;
 	upgrade_done *done;
 	void *ctx;
@@ -167,7 +167,7 @@ on_timeout(evutil_socket_t fd, short what, void *ctx)
 
 	(void)fd;
 	(void)what;
-	m->upgrade->failure = "it did not serve in time";
+	upgrade_failed(m, "it did not serve in time");
 	kill(m->upgrade->pid, SIGKILL);
 }
 
@@ -231,7 +231,7 @@ master_upgrade(struct master *m, upgrade_done *done, void *ctx)
 	if (u->pid == -1 || peer_new(m, PEER_SUCCESSOR, pair[0]) == NULL) {
 		log_error("the new master cannot be started: %s", strerror(errno));
 		if (u->pid > 0) {
-			u->failure = "no memory for its line";
+			upgrade_failed(m, "no memory for its line");
 			kill(u->pid, SIGKILL);
 			return; /* upgrade_reap goes on */
 		}
@@ -262,12 +262,19 @@ upgrade_serving(struct master *m)
 	report(m, 0, "");
 }
 
+void
+upgrade_failed(struct master *m, const char *why)
+{
+	if (m->upgrade != NULL)
+		snprintf(m->upgrade->failure, sizeof m->upgrade->failure, "%s", why);
+}
+
 static void
 log_end(const struct upgrade *u, int status)
 {
 	const char *did = u->serving ? "has left" : "failed";
 
-	if (u->failure != NULL)
+	if (u->failure[0] != '\0')
 		log_error("new master %d %s: %s", (int)u->pid, did, u->failure);
 	else if (WIFSIGNALED(status))
 		log_error("new master %d %s: signal %d", (int)u->pid, did, WTERMSIG(status));
@@ -285,10 +292,11 @@ upgrade_reap(struct master *m, pid_t pid, int status)
 
 	if (u == NULL || u->pid != pid)
 		return false;
+	peer_read(m->successor); /* its last words */
 	log_end(u, status);
 	peer_free(m->successor);
 	report(m, E_SYSTEM,
-	    u->failure != NULL ? u->failure : "it ended before it served; its log says why");
+	    u->failure[0] != '\0' ? u->failure : "it ended before it served; its log says why");
 	upgrade_free(m);
 	lock_sign(m->lock_fd);
 	pidfile_bring_back(m->conf->pid_file);

@@ -4,13 +4,15 @@
  * and both serve until one of them is told to leave. Nobody waits in a queue that nobody accepts
  * from: the sockets are the same.
  *
- *   USR2 ─► pid file set aside, fork, exec ─► SERVING on the line ─► control socket is the new
- * one's ─► QUIT to the old new one fails or leaves ─► pid file, lock and control socket come back;
- * workers that were retired too
+ *   USR2 ─► pid file set aside, fork, exec ─► SERVING on the line ─► the control socket is the new
+ *           one's ─► QUIT to the old
+ *   the new one fails or leaves ─► pid file, lock and control socket come back, and the workers
+ * that were retired
  *
- * upgrade_serving  the new one says that it serves. upgrade_reap: our child ended; false: it was
- * not the new one. upgrade_alive    another master runs, or is starting: the files of the sockets
- * are its own too.
+ * upgrade_serving  the new one says that it serves. upgrade_failed: why it will not.
+ * upgrade_reap     our child ended; false: it was not the new one.
+ * upgrade_alive    another master runs, or is starting: the files of the sockets are its own too.
+ * upgrade_program  absolute path at which the program is found again. malloc'ed, NULL: not found.
  */
 #ifndef OMNIROUTE_MASTER_UPGRADE_H
 #define OMNIROUTE_MASTER_UPGRADE_H
@@ -20,11 +22,11 @@
 #include "master/master.h"
 
 void upgrade_serving(struct master *m);
+void upgrade_failed(struct master *m, const char *why);
 bool upgrade_reap(struct master *m, pid_t pid, int status);
 bool upgrade_alive(const struct master *m);
 void upgrade_free(struct master *m);
 
-/* Absolute path at which the program is found again. malloc'ed, NULL: not found. */
 char *upgrade_program(const char *argv0) must_check;
 
 #endif
