@@ -6,14 +6,17 @@
 #   what                     page                     section       item                    table
 #   option of the file       omniroute.conf.5         OPTIONS       .It Ic name ...         shared/options.def
 #   its default              same                     same          in the item: Default: or default
-#   option of a section      omniroute.conf.5         SECTIONS      .It Ic name ...         CFG_... in master/conf*.c
+#   option of a section      omniroute.conf.5         SECTIONS      .It Ic name ..., under  members[] in master/conf_parse.c
+#                                                                   .Ss section
+#   list                     omniroute.conf.5         OPTIONS       .It Ic trusted_proxies  CFG_STR_LIST_CB in the same
 #   environment              omniroute.8              ENVIRONMENT   .It Ev NAME             env column of shared/options.def, and
 #                                                                                           every other name in quotes in the sources
 #   command line             omniroute.8              OPTIONS       .It Fl c ...            master/options.c
 #   signal                   omniroute.8              SIGNALS       .It Dv SIGHUP           master/signals.c
 #   exit code                omniroute.8              EXIT STATUS   .It 0                   MASTER_EXITS in master/options.h
 #   exit code of a worker    omniroute-internals.7    EXIT STATUS   .It 0                   enum worker_exit in shared/channel.h
-#   exit code of ctl         omniroute-ctl.8          EXIT STATUS   .It 0                   CTL_EXITS in master/ctl/*.h
+#   exit code of ctl         omniroute-ctl.8          EXIT STATUS   .It 0                   master/ctl/exit.def
+#   command of ctl           omniroute-ctl.8          COMMANDS      .It Ic keys add Ar NAME ...   master/ctl/command.c
 #   control method           omniroute-ctl.8          METHODS       .It Ic connection.create   master/control.c
 #   counter                  omniroute-internals.7    COUNTERS      .It Ic requests_total   shared/counters.def
 #   other metric             omniroute-internals.7    METRICS       .It Ic in_flight        worker/metrics.def
@@ -61,8 +64,12 @@ my %env = map { $_ => 1 } grep { $_ ne 'NULL' } map { $_->[0] eq 'O_INT' ? $_->[
 my @methods = slurp('master/control.c') =~ /\{"([a-z._]+)",\s*control_\w+,/g;
 my ($worker_exits) = slurp('shared/channel.h') =~ /enum worker_exit \{(.*?)\};/s;
 my @getopt = map { /getopt_long\(argc, argv, "([^"]+)"/ ? split(//, $1 =~ tr/://dr) : () } slurp('master/options.c');
-my $ctl_headers = join '', map { slurp($_) } glob 'master/ctl/*.h';
-my @section_options = join('', map { slurp($_) } glob 'master/conf*.c') =~ /\bCFG_(?:STR|INT|BOOL|STR_LIST|INT_LIST)\("(\w+)"/g;
+my $conf = slurp('master/conf_parse.c');
+my @lists = $conf =~ /\bCFG_STR_LIST_CB\("(\w+)"/g;
+my @section_options = map { /\{"(\w+)", "(\w+)"/ } $conf =~ /struct member members\[\] = \{(.*?)^\};/ms ? split /\n/, $1 : ();
+@section_options = map { "$section_options[$_] $section_options[$_ + 1]" } grep { $_ % 2 == 0 } 0 .. $#section_options;
+my @commands = map { s/ $//r } map { /^    \{"(\w+)", (?:"(\w+)"|NULL),/ ? join(' ', $1, $2 // '') : () }
+    slurp('master/ctl/command.c') =~ /\bstruct ctl_command ctl_commands\[\] = \{(.*?)\};$/ms ? split /\n/, $1 : ();
 my @signals = map { "SIG$_" } grep { !/^(?:CHLD|PIPE|_)/ } slurp('master/signals.c') =~ /\bSIG([A-Z]+[12]?)\b(?!_)/g;
 
 # ---- the pages ----
@@ -73,8 +80,15 @@ sub items {
 	my $text = slurp("man/$page");
 	my ($part) = $text =~ /^\.Sh \Q$section\E\n(.*?)(?=^\.Sh |\z)/ms or return ();
 	my @found;
-	for my $line ($part =~ /^\.It (.*)$/mg) {
-		push @found, $macro eq '' ? $line =~ /^(-?\d+)/ : $line =~ /(?:^| )\Q$macro\E "?([^\s",]+)/g;
+	my $under = '';
+	for my $line ($part =~ /^\.((?:It|Ss) .*)$/mg) {
+		$under = "$1 " and next if $line =~ /^Ss (.*)/;
+		$line =~ s/^It //;
+		if ($section eq 'COMMANDS') {    # words up to the first macro
+			push @found, map { join ' ', grep { /^[a-z]/ } split / / } $line =~ /(?:^| )Ic ([a-z]+(?: [a-z]+)*)/g;
+			next;
+		}
+		push @found, map { $section eq 'SECTIONS' ? "$under$_" : $_ } $macro eq '' ? $line =~ /^(-?\d+)/ : $line =~ /(?:^| )\Q$macro\E "?([^\s",]+)/g;
 	}
 	return map { s/\\&//gr =~ s/\\-/-/gr } @found;
 }
@@ -99,19 +113,20 @@ sub same {
 	my %count;
 	$count{$_}++ for @manual;
 	my @twice = grep { $count{$_} > 1 } sort keys %count;
-	is("@twice", '', "$what: nothing twice") unless $section eq 'SECTIONS';
+	is("@twice", '', "$what: nothing twice");
 }
 
 is_deeply([differences(['a', 'b'], ['b', 'c'])], ['a is not in the manual', 'c is only in the manual'], 'a difference is seen');
 is_deeply([rows(qq{X(a, "b, (c)", 1 + (2), "d\\"e")\nO_STR(x, "", HOT, NULL, "t")}, 'X|O_STR')],
 	[['X', 'a', 'b, (c)', '1 + (2)', 'd"e'], ['O_STR', 'x', '', 'HOT', 'NULL', 't']], 'a table is read');
 
-same('options', 'omniroute.conf.5', 'OPTIONS', 'Ic', map { $_->[1] } @options);
-same('options of sections', 'omniroute.conf.5', 'SECTIONS', 'Ic', uniq(@section_options));
+same('options', 'omniroute.conf.5', 'OPTIONS', 'Ic', @lists, map { $_->[1] } @options);
+same('options of sections', 'omniroute.conf.5', 'SECTIONS', 'Ic', @section_options);
 same('command line', 'omniroute.8', 'OPTIONS', 'Fl', @getopt);
 same('signals', 'omniroute.8', 'SIGNALS', 'Dv', uniq(@signals));
 same('exit codes', 'omniroute.8', 'EXIT STATUS', '', exits(slurp('master/options.h'), 'MASTER_EXITS'));
-same('exit codes of ctl', 'omniroute-ctl.8', 'EXIT STATUS', '', exits($ctl_headers, 'CTL_EXITS'));
+same('exit codes of ctl', 'omniroute-ctl.8', 'EXIT STATUS', '', map { $_->[2] } rows(slurp('master/ctl/exit.def'), 'X'));
+same('commands', 'omniroute-ctl.8', 'COMMANDS', 'Ic', @commands);
 same('exit codes of a worker', 'omniroute-internals.7', 'EXIT STATUS', '', $worker_exits =~ /WORKER_EXIT_\w+ = (\d+)/g);
 same('control methods', 'omniroute-ctl.8', 'METHODS', 'Ic', @methods);
 same('counters', 'omniroute-internals.7', 'COUNTERS', 'Ic', map { $_->[2] } rows(slurp('shared/counters.def'), 'X'));
@@ -142,7 +157,7 @@ subtest 'defaults in omniroute.conf.5' => sub {
 
 my %shown;
 my @twice = grep { $shown{$_}++ } slurp('etc/omniroute.conf') =~ /^#(\w+)[ \t]*=/mg;
-my @bad = differences([map { $_->[1] } @options], [keys %shown]);
+my @bad = differences([@lists, map { $_->[1] } @options], [keys %shown]);
 s/manual/file/ for @bad;
 is(scalar @bad, 0, 'etc/omniroute.conf: every option') or diag join "\n", @bad;
 is("@twice", '', 'etc/omniroute.conf: each once');

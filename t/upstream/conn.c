@@ -392,7 +392,9 @@ read_request(struct conn *c)
 		if (c->rec == NULL) {
 			if (!read_head(c, in))
 				return;
-			b = script_take(c->rec->target, NULL, c->rec->key);
+			b = strncmp(c->rec->target, "/_", 2) == 0 /* for the admin */
+				? NULL
+				: script_take(c->rec->target, NULL, c->rec->key);
 			if (b != NULL) {
 				bufferevent_disable(c->bev, EV_READ);
 				play_start(c, b);

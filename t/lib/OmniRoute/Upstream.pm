@@ -46,14 +46,23 @@ sub _admin {
 	return $json->decode($r->{body});
 }
 
+# Perl does not tell numbers from texts.
+sub _json {
+	my @all = map { { %$_ } } @_;
+	for my $b (@all) {
+		$b->{$_} += 0 for grep { defined $b->{$_} } qw(status times length piece first_delay head_delay delay sndbuf);
+	}
+	return $json->encode(\@all);
+}
+
 # Replaces the behaviours and forgets the log.
 sub script {
 	my ($self, @behaviours) = @_;
 	$self->_admin(DELETE => '/_script');
-	$self->_admin(PUT => '/_script', $json->encode(\@behaviours));
+	$self->_admin(PUT => '/_script', _json(@behaviours));
 }
 
-sub append { my ($self, @b) = @_; $self->_admin(POST => '/_script', $json->encode(\@b)) }
+sub append { my ($self, @b) = @_; $self->_admin(POST => '/_script', _json(@b)) }
 
 # The records; head (list of [name, value]) and body (bytes) decoded.
 sub log {
