@@ -405,6 +405,8 @@ conf_parse_text(const char *text, size_t n, struct conf **out, struct buf *err)
 		r = E_NOMEM;
 	source_free(s);
 	if (r < 0) {
+		if (err->len == 0)
+			buf_str(err, err_text(r));
 		conf_free(c);
 		return r;
 	}

@@ -4,6 +4,7 @@
  */
 #include <assert.h>
 #include <confuse.h>
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +47,14 @@ refuse(cfg_t *cfg, const char *option, int error, const struct buf *why)
 	buf_addf(now->err, "option \"%s\": %.*s", option, (int)why->len,
 	    why->data != NULL ? why->data : "");
 	return -1;
+}
+
+static void
+complain(cfg_t *cfg, const char *what)
+{
+	now->error = E_SYNTAX;
+	place(cfg, cfg->line);
+	buf_str(now->err, what);
 }
 
 static const char *
@@ -355,8 +364,11 @@ parse_text(cfg_t *cfg)
 	int r;
 
 	cfg_set_error_function(cfg, on_error);
-	if (cfg_parse_buf(cfg, source_cstr(now->s)) != CFG_SUCCESS)
-		return now->error != 0 ? now->error : E_SYNTAX;
+	if (cfg_parse_buf(cfg, source_cstr(now->s)) != CFG_SUCCESS) {
+		if (now->error == 0) /* it can fail without a word */
+			complain(cfg, "syntax error");
+		return now->error;
+	}
 	if (now->quick)
 		return 0;
 	r = now->env != NULL ? env_apply(now->c, now->env, now->err) : 0;
@@ -411,6 +423,9 @@ conf_parse(
 	member_opts("key", in_key);
 	cfg = cfg_init(opts, CFGF_NONE);
 	if (cfg != NULL) {
+		/* cfg_init takes the locale of the environment, and on_error would not know the
+		 * words. */
+		setlocale(LC_ALL, "C");
 		now = &p;
 		r = parse_text(cfg);
 		now = NULL;
