@@ -1,6 +1,6 @@
 /*
- * A master without workers and without a loop that runs by itself: configuration from text, store, live region, event
- * base in a directory of its own. `master_down` leaves nothing behind.
+ * A master without workers and without a loop that runs by itself: configuration from text, store,
+ * live region, event base in a directory of its own. `master_down` leaves nothing behind.
  */
 #ifndef OMNIROUTE_T_UNIT_MASTER_FIXTURE_H
 #define OMNIROUTE_T_UNIT_MASTER_FIXTURE_H
@@ -49,7 +49,8 @@ fixture_conf(const char *text, struct conf **out)
 	struct buf err = BUF_INIT(4096), full = BUF_INIT(65536);
 	int r;
 
-	buf_addf(&full, "data_dir = \"%s\"\nlisten \"unix:%s/s\" {}\n%s\n", master_dir, master_dir, text);
+	buf_addf(&full, "data_dir = \"%s\"\nlisten \"unix:%s/s\" {}\n%s\n", master_dir, master_dir,
+	    text);
 	assert_non_null(buf_cstr(&full));
 	r = conf_parse_text(full.data, full.len, out, &err);
 	if (r != 0)
@@ -64,7 +65,8 @@ master_up(const char *conf)
 	struct buf err = BUF_INIT(4096);
 	char path[96];
 
-	master = (struct master){.live_fd = -1, .lock_fd = -1, .access_fd = -1, .exe_fd = -1, .generation = 7};
+	master = (struct master){
+	    .live_fd = -1, .lock_fd = -1, .access_fd = -1, .exe_fd = -1, .generation = 7};
 	snprintf(master_dir, sizeof master_dir, "/tmp/omniroute-unit.XXXXXX");
 	assert_non_null(mkdtemp(master_dir));
 	assert_int_equal(seal_init(), 0);

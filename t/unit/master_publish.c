@@ -97,8 +97,10 @@ test_snapshot_says_what_is_configured(void **state)
 	assert_non_null(n = snapshot_find_name(s, (struct span){"corp", 4}));
 	assert_int_equal(n->list_len, 1);
 	c = snapshot_conn(s, snapshot_name_list(s, n)[0]);
-	assert_string_equal(snapshot_cstr(s, c->chat_url), "https://llm.example.com/v1/chat/completions");
-	assert_string_equal(snapshot_cstr(s, c->auth_header), "Authorization: Bearer sk-corp-secret-1");
+	assert_string_equal(
+	    snapshot_cstr(s, c->chat_url), "https://llm.example.com/v1/chat/completions");
+	assert_string_equal(
+	    snapshot_cstr(s, c->auth_header), "Authorization: Bearer sk-corp-secret-1");
 	assert_string_equal(snapshot_cstr(s, c->secret), "sk-corp-secret-1");
 	assert_int_equal(c->priority, 3);
 	assert_int_equal(c->enabled, 1);

@@ -36,7 +36,8 @@ test_judgement(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < NELEM(table); i++)
-		if (supervise_judge(table[i].status, table[i].asked, table[i].ready_ns, NOW) != table[i].expected)
+		if (supervise_judge(table[i].status, table[i].asked, table[i].ready_ns, NOW) !=
+		    table[i].expected)
 			fail_msg("row %zu", i);
 }
 
