@@ -6,8 +6,9 @@
  * http1_parse     one complete head. Refuses: obs-fold, space before ':', no or several Host (1.1), Transfer-Encoding
  *                 together with Content-Length, differing Content-Lengths, a coding other than "chunked", a
  *                 target that is not origin-form, "*" or absolute-form. The result points into `head`.
- * http1_path      canonical path: decodes %XX, refuses (E_SYNTAX) empty, "." and ".." segments, encoded "/" "\" NUL and
- *                 control characters, so that routing and authentication see one spelling. Writes at most n bytes.
+ * http1_path      canonical path: decodes %XX, refuses (E_SYNTAX) empty, "." and ".." segments, encoded "\" NUL and control
+ *                 characters, and an encoded "/" anywhere but behind "/models/" (in the name of a model), so that routing
+ *                 and authentication see one spelling. Writes at most n bytes.
  * http1_chunk     feeds a chunked body: consumes framing, reports payload spans. See enum.
  */
 #ifndef OMNIROUTE_PROTO_HTTP1_H

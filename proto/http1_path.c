@@ -26,13 +26,22 @@ path_char(const char **pp, const char *end)
 			return E_SYNTAX;
 		c = hi << 4 | lo;
 		p += 2;
-		if (c == '/')
-			return E_SYNTAX;
 	} else if (c == '#' || c == ' ') {
 		return E_SYNTAX;
 	}
 	*pp = p;
 	return c < 0x20 || c == 0x7f || c == '\\' ? E_SYNTAX : c;
+}
+
+/*
+ * An encoded slash may not stand where a handler is chosen. Behind "/models/" the name of a model follows, which may have
+ * slashes, and official clients encode them; there it is a slash like any other.
+ */
+static bool
+name_follows(const char *path, size_t len)
+{
+	static const char models[] = "/models/";
+	return memmem(path, len, models, sizeof(models) - 1) != NULL;
 }
 
 /* An empty, "." or ".." segment. */
@@ -59,6 +68,11 @@ http1_path(struct span target, char *out, size_t n, struct span *query)
 		int c = path_char(&p, end);
 		if (c < 0)
 			return c;
+		if (c == '/' && !slash) {
+			if (!name_follows(out, len))
+				return E_SYNTAX;
+			slash = true;
+		}
 		if (slash && len > 0 && segment_bad(out + segment, len - segment))
 			return E_SYNTAX;
 		if (len == n)

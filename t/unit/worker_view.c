@@ -131,6 +131,9 @@ one_model_is_shown(void **state)
 	json_decref(o);
 	reply = fixture_get("GET", "/models/corp/org/llama%20%22x%22", "");
 	assert_int_equal(fixture_status(reply), 200);
+	/* as official clients write it */
+	reply = fixture_get("GET", "/v1/models/echo%2Fecho-1", "");
+	assert_int_equal(fixture_status(reply), 200);
 }
 
 static void
