@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shared/clock.h"
 #include "shared/log.h"
 #include "shared/snapshot.h"
 #include "worker/worker.h"
@@ -29,12 +30,13 @@ json_span(struct span s)
 static json_t *
 model_json(struct snapshot *snap, const struct snap_model *m)
 {
+	uint64_t created = m->created != 0 ? m->created : clock_wall_us() / 1000000;
 	json_t *o = json_object();
 	int r = o == NULL ? -1 : 0;
 
 	r |= json_object_set_new(o, "id", json_span(snapshot_span(snap, m->id)));
 	r |= json_object_set_new(o, "object", json_string("model"));
-	r |= json_object_set_new(o, "created", json_integer(m->created));
+	r |= json_object_set_new(o, "created", json_integer((json_int_t)created));
 	r |= json_object_set_new(o, "owned_by", json_span(snapshot_span(snap, m->owned_by)));
 	r |= json_object_set_new(o, "permission", json_array());
 	r |= json_object_set_new(o, "root", json_span(snapshot_span(snap, m->root)));
