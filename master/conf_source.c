@@ -79,7 +79,8 @@ add_file(struct source *s, const char *path)
 		free(copy);
 		return NULL;
 	}
-	return s->files[s->nfiles++] = copy;
+	s->files[s->nfiles++] = copy;
+	return copy;
 }
 
 static int

@@ -47,12 +47,13 @@ number_of(const json_t *object, const char *name)
 static int
 load_headers(struct entry *e)
 {
-	json_t *headers = json_object_get(e->document, "headers"), *value;
-	const char *name;
+	json_t *headers = json_object_get(e->document, "headers");
 
 	buf_init(&e->headers, HEADERS_MAX);
-	json_object_foreach(headers, name, value)
-	    buf_addf(&e->headers, "%s: %s\n", name, json_string_value(value));
+	for (void *at = json_object_iter(headers); at != NULL;
+	     at = json_object_iter_next(headers, at))
+		buf_addf(&e->headers, "%s: %s\n", json_object_iter_key(at),
+		    json_string_value(json_object_iter_value(at)));
 	e->p.headers = buf_cstr(&e->headers);
 	return e->p.headers != NULL && buf_ok(&e->headers) ? 0 : E_NOMEM;
 }
@@ -60,16 +61,17 @@ load_headers(struct entry *e)
 static int
 load_models(struct entry *e)
 {
-	json_t *models = json_object_get(e->document, "models"), *m;
-	size_t n = json_array_size(models), i;
+	const json_t *models = json_object_get(e->document, "models");
+	size_t n = json_array_size(models);
 
 	if (n == 0)
 		return 0;
 	e->models = calloc(n, sizeof *e->models);
 	if (e->models == NULL)
 		return E_NOMEM;
-	json_array_foreach(models, i, m)
-	{
+	for (size_t i = 0; i < n; i++) {
+		const json_t *m = json_array_get(models, i);
+
 		e->models[i] = (struct catalog_model){.id = text_of(m, "id"),
 		    .name = text_of(m, "name"),
 		    .context_length = number_of(m, "context_length"),

@@ -132,7 +132,8 @@ sock_get(struct curlio *c, int fd)
 	s->c = c;
 	s->fd = fd;
 	s->lazy = c->lazy && closed_by_us(fd);
-	return c->sock[fd] = s;
+	c->sock[fd] = s;
+	return s;
 }
 
 static void
