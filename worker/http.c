@@ -337,8 +337,8 @@ void
 conn_idle(struct http_conn *c)
 {
 	uint64_t ms = http_settings(c->s)->keepalive_timeout_ms;
-	if (c->s->retiring)
-		ms = MIN(MAX(ms, UINT64_C(1)), (uint64_t)HTTP_RETIRE_MS);
+	if (ms == 0 || (c->s->retiring && ms > HTTP_RETIRE_MS))
+		ms = HTTP_RETIRE_MS; /* 0: it became so while the last reply was on its way */
 	c->phase = PH_HEAD;
 	conn_deadline(c, ms);
 }

@@ -169,9 +169,9 @@ out_free(struct http_conn *c)
 void
 conn_flush(struct http_conn *c)
 {
-	bool waited = c->out_len > 0;
-	if (c->held.len > 0 && !waited)
+	if (c->held.len > 0 && c->out_len == 0)
 		conn_put(c, NULL, 0);
+	bool waited = c->out_len > 0;
 	if (!out_write(c)) {
 		conn_left(c, true);
 		return;
