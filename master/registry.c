@@ -215,6 +215,45 @@ registry_find_connection(
 
 /* ---- changing connections ---- */
 
+struct clash {
+	const struct connection *c;
+	char *other; /* name of the connection that is in the way */
+};
+
+/* Of two connections one has the name of the other's provider, and is of another itself. */
+static int
+find_clash(void *ctx, const struct connection *d)
+{
+	struct clash *k = ctx;
+	const struct catalog_provider *mine = catalog_find(k->c->name),
+				      *its = catalog_find(d->name);
+
+	if (strcmp(d->provider, k->c->provider) == 0 || strcmp(d->id, k->c->id) == 0)
+		return 0;
+	if (!(mine && strcmp(mine->id, d->provider) == 0) &&
+	    !(its && strcmp(its->id, k->c->provider) == 0))
+		return 0;
+	k->other = strdup(d->name);
+	return k->other ? 1 : E_NOMEM;
+}
+
+static int
+name_is_clear(struct master *m, const struct connection *c, struct buf *err)
+{
+	struct clash k = {.c = c};
+	int r = registry_each_connection(m, find_clash, &k);
+
+	if (r <= 0)
+		return r;
+	buf_addf(err,
+	    "\"%s/…\" could mean two things: there is the connection \"%s\"; choose another name "
+	    "for "
+	    "one of them",
+	    catalog_find(c->name) ? c->name : k.other, k.other);
+	free(k.other);
+	return E_EXISTS;
+}
+
 static int
 name_is_free(struct master *m, const struct connection *c, struct buf *err)
 {
@@ -226,8 +265,10 @@ name_is_free(struct master *m, const struct connection *c, struct buf *err)
 		return E_EXISTS;
 	}
 	r = registry_each_connection(m, search_connection, &s);
-	if (r < 0 || !s.exact)
+	if (r < 0)
 		return r;
+	if (!s.exact)
+		return name_is_clear(m, c, err);
 	buf_addf(err, "there is a connection \"%s\" already", c->name);
 	return E_EXISTS;
 }
@@ -290,7 +331,8 @@ registry_update_connection(struct master *m, const struct connection *c, struct 
 	if (c->from_file)
 		return refuse_file_row(m, "connection", c->name, err);
 	if (c->broken && !c->secret) {
-		buf_addf(err, "the credential of \"%s\" cannot be decrypted: give it a new key", c->name);
+		buf_addf(err, "the credential of \"%s\" cannot be decrypted: give it a new key",
+		    c->name);
 		return E_CRYPTO;
 	}
 	r = connection_copy(c, &row);

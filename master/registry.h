@@ -5,7 +5,8 @@
  * configuration file get theirs by name in documents of kind "slot".
  *
  * Names are unique over all connections, and over all keys. A connection may have the name of a catalogue provider (id or alias)
- * only when it is of that provider: what stands before the slash of a model id must mean one thing.
+ * only when it is of that provider: what stands before the slash of a model id must mean one thing. Of the presets for local servers
+ * one may have the name of another (provider "local", name "vllm") while no connection is of that other one.
  *
  * A row handed to a call-back is valid only inside it and is wiped afterwards; the call-back may use the store. Rows of the file
  * come first, in the order of the file; then those of the store that no row of the file hides. `err` takes a sentence for the operator: parameter,

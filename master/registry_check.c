@@ -156,7 +156,7 @@ check_provider(struct connection *c, const struct catalog_provider **found, stru
 		buf_addf(err, "there is no provider \"%.80s\" in the catalogue", c->provider);
 		return E_NOT_FOUND;
 	}
-	if (named && named != p) {
+	if (named && named != p && !(named->local && p && p->local)) {
 		buf_addf(err, "name \"%s\" is that of the provider %s (%s): choose another",
 		    c->name, named->id, named->name);
 		return E_EXISTS;

@@ -112,6 +112,8 @@ call(const struct ctl *c, const char *method, json_t *params, int timeout_ms, js
 	json_t *error = NULL;
 	int r, err, code;
 
+	if (!params)
+		params = json_object();
 	errno = 0;
 	r = control_call(c->path, method, params, timeout_ms, result, &error);
 	err = errno;

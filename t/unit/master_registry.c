@@ -214,6 +214,21 @@ name_of_another_provider(void **state)
 }
 
 static void
+name_of_a_local_preset(void **state)
+{
+	(void)state;
+	assert_int_equal(add("vllm", "local", "http://127.0.0.1:8000/v1", NULL), 0);
+	/* "vllm/…" would mean either. */
+	assert_int_equal(add("second", "vllm", NULL, NULL), E_EXISTS);
+	assert_why("could mean two things");
+	assert_int_equal(registry_remove_connection(&m, "vllm", &why), 0);
+	assert_int_equal(add("second", "vllm", NULL, NULL), 0);
+	assert_int_equal(add("vllm", "local", "http://127.0.0.1:8000/v1", NULL), E_EXISTS);
+	assert_int_equal(add("vllm", "vllm", NULL, NULL), 0);
+	assert_int_equal(count(), 2);
+}
+
+static void
 bad_names(void **state)
 {
 	static const char *const bad[] = {"", "a b", "a/b", "-x", ".x", "é", "a\n",
@@ -609,10 +624,10 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {TEST(connection_survives_reopen),
 	    TEST(secret_is_sealed_for_its_row), TEST(names_are_unique),
-	    TEST(name_of_another_provider), TEST(bad_names), TEST(bad_values),
-	    TEST(private_addresses), TEST(alias_and_slashes), TEST(found_by_prefix_of_id),
-	    TEST(update_and_remove), TEST(slots_are_kept_and_reused), TEST(provider_slots),
-	    TEST(file_wins_and_is_read_only), TEST(bad_file_row_is_left_out),
+	    TEST(name_of_another_provider), TEST(name_of_a_local_preset), TEST(bad_names),
+	    TEST(bad_values), TEST(private_addresses), TEST(alias_and_slashes),
+	    TEST(found_by_prefix_of_id), TEST(update_and_remove), TEST(slots_are_kept_and_reused),
+	    TEST(provider_slots), TEST(file_wins_and_is_read_only), TEST(bad_file_row_is_left_out),
 	    TEST(key_is_shown_once), TEST(key_limits), TEST(file_key),
 	    TEST(models_of_enabled_connections), TEST(change_while_walking)};
 	int r;
