@@ -128,7 +128,7 @@ send_all(struct master *m)
 		return;
 	TAILQ_FOREACH (p, supervise_procs(m), link)
 		if (p->state != PROC_KILLED && edition_send(m->publisher, p) == E_AGAIN)
-			supervise_kill(p, "it takes no snapshots");
+			proc_kill(p, "it takes no snapshots");
 }
 
 int
@@ -226,7 +226,7 @@ void
 publish_taken(struct proc *p, uint64_t number)
 {
 	if (number > p->sent) {
-		supervise_kill(p, "it took a snapshot that does not exist");
+		proc_kill(p, "it took a snapshot that does not exist");
 		return;
 	}
 	p->taken = MAX(p->taken, number);

@@ -90,7 +90,7 @@ send_logs(struct master *m)
 
 	TAILQ_FOREACH (p, supervise_procs(m), link)
 		if (p->state != PROC_KILLED && logs_send(m, p->channel) == E_AGAIN)
-			supervise_kill(p, "it reads none of its messages");
+			proc_kill(p, "it reads none of its messages");
 }
 
 static void

@@ -1,14 +1,13 @@
 #include "master/supervise.h"
 
-#include <errno.h>
 #include <event2/event.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "master/proc.h"
 #include "master/publish.h"
 #include "master/spawn.h"
 #include "master/start.h"
@@ -17,18 +16,12 @@
 #include "shared/clock.h"
 #include "shared/err.h"
 #include "shared/log.h"
-#include "shared/spool.h"
 #include "shared/store.h"
 
 #define TICK_MS 250
-#define START_NS (60 * NS_PER_SEC) /* from exec to ready */
-#define GRACE_NS \
-	(2 * NS_PER_SEC) /* a worker ends its own retirement; this much later it is told to stop \
-			  */
-#define STOP_NS (5 * NS_PER_SEC) /* from "leave at once" to SIGKILL */
-#define GIVE_UP_AFTER 5          /* early deaths before anything was ever served */
-#define FORGIVE_NS \
-	(10 * NS_PER_SEC) /* a worker that serves this long makes earlier deaths forgotten */
+#define GIVE_UP_AFTER 5 /* early deaths before anything was ever served */
+/* A worker that serves this long makes earlier deaths forgotten. */
+#define FORGIVE_NS (10 * NS_PER_SEC)
 
 struct supervisor {
 	struct proc_list procs;
@@ -106,89 +99,6 @@ wanted(const struct master *m)
 	return n - MIN(n, s->refused);
 }
 
-static bool
-is_working(const struct proc *p)
-{
-	return p->state == PROC_STARTING || p->state == PROC_READY;
-}
-
-/* ---- towards the end of a worker ---- */
-
-void
-supervise_kill(struct proc *p, const char *why)
-{
-	if (p->state == PROC_KILLED)
-		return;
-	log_warn("worker %d killed: %s worker=%u", (int)p->pid, why, p->slot);
-	p->deadline_ns = 0;
-	p->state = PROC_KILLED;
-	kill(p->pid, SIGKILL);
-}
-
-static void
-tell(struct proc *p, enum channel_type type)
-{
-	const struct channel_msg msg = {.type = type};
-
-	if (channel_send(p->channel, &msg, NULL, 0) == E_AGAIN)
-		supervise_kill(p, "it reads none of its messages");
-}
-
-static void
-proc_stop(struct proc *p)
-{
-	if (p->state >= PROC_STOPPING)
-		return;
-	p->state = PROC_STOPPING;
-	p->deadline_ns = clock_now_ns() + STOP_NS;
-	tell(p, MSG_STOP);
-}
-
-static void
-proc_retire(struct proc *p)
-{
-	uint64_t timeout = (uint64_t)p->m->conf->shutdown_timeout * NS_PER_MS;
-
-	if (!is_working(p))
-		return;
-	p->state = PROC_RETIRING;
-	p->deadline_ns = timeout == 0 ? 0 : clock_now_ns() + timeout + GRACE_NS;
-	tell(p, MSG_RETIRE);
-}
-
-static void
-proc_escalate(struct proc *p)
-{
-	switch (p->state) {
-	case PROC_STARTING:
-		supervise_kill(p, "it did not become ready");
-		break;
-	case PROC_RETIRING:
-		log_warn("worker %d is still busy at the end of its time worker=%u", (int)p->pid,
-		    p->slot);
-		proc_stop(p);
-		break;
-	case PROC_STOPPING:
-		supervise_kill(p, "it did not leave");
-		break;
-	case PROC_READY:
-	case PROC_KILLED:
-		break;
-	}
-}
-
-static void
-proc_free(struct proc *p)
-{
-	TAILQ_REMOVE(&p->m->supervisor->procs, p, link);
-	if (p->readable != NULL)
-		event_free(p->readable);
-	if (p->channel != -1)
-		close(p->channel);
-	listen_put(p->listen);
-	free(p);
-}
-
 /* ---- what a worker says ---- */
 
 static void
@@ -239,88 +149,10 @@ on_message(evutil_socket_t fd, short what, void *ctx)
 		return;
 	event_del(p->readable); /* its end comes with SIGCHLD */
 	if (r != E_CLOSED && p->state != PROC_KILLED)
-		supervise_kill(p, "its message makes no sense");
+		proc_kill(p, "its message makes no sense");
 }
 
-/* ---- birth ---- */
-
-static struct proc *
-proc_new(struct master *m, unsigned slot, uint64_t generation)
-{
-	struct supervisor *s = m->supervisor;
-	struct proc *p = calloc(1, sizeof *p);
-
-	if (p == NULL)
-		return NULL;
-	p->m = m;
-	p->slot = slot;
-	p->generation = generation;
-	p->epoch = s->epoch;
-	p->state = PROC_STARTING;
-	p->started_ns = clock_now_ns();
-	p->deadline_ns = p->started_ns + START_NS;
-	p->channel = -1;
-	p->listen = listen_get(m->listen);
-	TAILQ_INSERT_TAIL(&s->procs, p, link);
-	return p;
-}
-
-static int
-proc_execute(struct proc *p)
-{
-	struct master *m = p->m;
-	struct spawn_order order = {.slot = p->slot,
-	    .generation = p->generation,
-	    .listen = p->listen,
-	    .identity = &m->supervisor->identity};
-	struct buf dir = BUF_INIT(8192);
-	int r;
-
-	buf_addf(&dir, "%s/spool", m->conf->data_dir);
-	r = buf_cstr(&dir) == NULL ? E_NOMEM : spool_create(dir.data, p->generation, &order.spool);
-	buf_clear(&dir);
-	if (r != 0) {
-		log_error("cannot make the spool file of a worker: %s",
-		    r == E_SYSTEM ? strerror(errno) : err_text(r));
-		return r;
-	}
-	r = spawn_worker(m, &order, &p->pid, &p->channel);
-	close(order.spool);
-	return r;
-}
-
-/* E_FULL: no slot in the live region. */
-static int
-proc_start(struct master *m)
-{
-	uint64_t generation = master_generation(m);
-	struct live_worker *w;
-	struct proc *p = NULL;
-	int slot, r;
-
-	if (generation == 0)
-		return E_SYSTEM;
-	if ((slot = live_worker_take(m->live, m->generation, generation)) < 0)
-		return slot;
-	w = &m->live->worker[slot];
-	if ((p = proc_new(m, (unsigned)slot, generation)) == NULL) {
-		r = E_NOMEM;
-		goto failed;
-	}
-	atomic_store(&w->started_ns, p->started_ns);
-	if ((r = proc_execute(p)) != 0)
-		goto failed;
-	atomic_store(&w->pid, p->pid);
-	p->readable = event_new(m->base, p->channel, EV_READ | EV_PERSIST, on_message, p);
-	if (p->readable == NULL || event_add(p->readable, NULL) != 0 || (r = publish_first(p)) != 0)
-		supervise_kill(p, "it cannot be given a snapshot");
-	return 0;
-failed:
-	if (p != NULL)
-		proc_free(p);
-	live_worker_release(m->live, (unsigned)slot);
-	return r;
-}
+/* ---- the rule ---- */
 
 static void
 birth_later(struct supervisor *s, unsigned ms)
@@ -331,8 +163,6 @@ birth_later(struct supervisor *s, unsigned ms)
 	event_add(s->birth, &tv);
 }
 
-/* ---- the rule ---- */
-
 /* Retires one that is not of the current epoch; false: there is none. */
 static bool
 make_room(struct supervisor *s)
@@ -340,7 +170,7 @@ make_room(struct supervisor *s)
 	struct proc *p;
 
 	TAILQ_FOREACH (p, &s->procs, link) {
-		if (p->epoch != s->epoch && is_working(p)) {
+		if (p->epoch != s->epoch && proc_is_working(p)) {
 			proc_retire(p);
 			return true;
 		}
@@ -356,7 +186,7 @@ bear(struct master *m, unsigned missing)
 
 	if (clock_now_ns() < s->birth_ns)
 		return; /* s->birth is armed */
-	while (missing-- > 0 && (r = proc_start(m)) == 0)
+	while (missing-- > 0 && (r = proc_start(m, s->epoch, &s->identity, on_message)) == 0)
 		continue;
 	if (r == E_FULL) {
 		make_room(s); /* the death of the retired one comes back here */
@@ -379,7 +209,7 @@ supervise_check(struct master *m)
 		return;
 	want = wanted(m);
 	TAILQ_FOREACH (p, &s->procs, link) {
-		if (p->epoch != s->epoch || !is_working(p))
+		if (p->epoch != s->epoch || !proc_is_working(p))
 			continue;
 		if (have == want) {
 			proc_retire(p);
@@ -419,7 +249,7 @@ check_heartbeat(struct master *m, struct proc *p, uint64_t now)
 	beat = MAX(beat, p->ready_ns);
 	if (timeout != 0 && p->ready_ns != 0 && p->state != PROC_KILLED && now > beat &&
 	    now - beat > timeout)
-		supervise_kill(p, "its heart has stopped");
+		proc_kill(p, "its heart has stopped");
 }
 
 /* A master that was stopped itself knows nothing of its workers' hearts: that turn is left out. */
@@ -502,10 +332,10 @@ supervise_reap(struct master *m, pid_t pid, int status)
 	if (how == DEATH_NO_RETRY && current)
 		s->refused++;
 	proc_free(p);
+	if (current)
+		after_death(m, how); /* first: the burial asks for the next birth */
 	usage_bury(m, slot);
 	(void)store_reap_readers(m->store);
-	if (current)
-		after_death(m, how);
 	publish_recheck(m);
 	supervise_check(m);
 	master_idle(m);

@@ -10,42 +10,14 @@
  * supervise_retire     WINCH: none wanted until supervise_resume (HUP).
  * supervise_stop       none wanted any more; gracefully or at once.
  * supervise_count      processes that still live.
- * supervise_kill       a worker that breaks the rules.
  */
 #ifndef OMNIROUTE_MASTER_SUPERVISE_H
 #define OMNIROUTE_MASTER_SUPERVISE_H
 
-#include <sys/queue.h>
 #include <sys/types.h>
 
-#include "master/listen.h"
 #include "master/master.h"
-
-enum proc_state {
-	PROC_STARTING, /* executed, not yet ready */
-	PROC_READY,    /* serves */
-	PROC_RETIRING, /* told to finish and leave */
-	PROC_STOPPING, /* told to leave at once */
-	PROC_KILLED,   /* SIGKILL is on its way */
-};
-
-struct event;
-
-struct proc {
-	TAILQ_ENTRY(proc) link;
-	struct master *m;
-	unsigned slot, epoch;
-	pid_t pid;
-	uint64_t generation;
-	enum proc_state state;
-	uint64_t started_ns, ready_ns; /* ready_ns 0: never was */
-	uint64_t deadline_ns;          /* of this state: then the next harder one; 0: none */
-	int channel;                   /* -1: closed */
-	struct event *readable;
-	struct listen_set *listen;  /* a reference */
-	uint64_t born, sent, taken; /* snapshot numbers: given at birth, sent, in use */
-};
-TAILQ_HEAD(proc_list, proc);
+#include "master/proc.h"
 
 /* How a worker ended, and what follows from it. Pure; the tests own the clock. */
 struct throttle {
@@ -66,7 +38,6 @@ void supervise_retire(struct master *m);
 void supervise_resume(struct master *m);
 void supervise_stop(struct master *m, bool graceful);
 unsigned supervise_count(const struct master *m);
-void supervise_kill(struct proc *p, const char *why);
 struct proc_list *supervise_procs(const struct master *m);
 
 #endif
