@@ -16,9 +16,11 @@
 #include "shared/snapshot.h"
 #include "worker/exchange_own.h"
 #include "worker/refusal.h"
+#include "worker/unasked.h"
 #include "worker/worker.h"
 
 #define RESERVE_MAX (256u << 10) /* an announced length is believed so far */
+#define UNASKED_MAX (1u << 20)   /* joining holds up the loop for some 20 ms then */
 #define AFTER_DONE_MS 1000       /* an upstream may take so long to end its answer behind [DONE] */
 
 static void
@@ -204,6 +206,12 @@ take_whole(struct exchange *x, const char *p, size_t n)
 	return collect(x, p, n, settings(x)->max_response_size);
 }
 
+static enum relay_verdict
+take_unasked(struct exchange *x, const char *p, size_t n)
+{
+	return collect(x, p, n, MIN(settings(x)->max_response_size, UNASKED_MAX));
+}
+
 /* The beginning of an error text is enough. */
 static enum relay_verdict
 take_refusal(struct exchange *x, const char *p, size_t n)
@@ -266,10 +274,21 @@ end_whole(struct exchange *x)
 	http_reply(r, x->head.status, content_type(x, "application/json"), body.p, body.n);
 }
 
+/* Events although none were asked for: put together, they are the answer that was. */
 static void
 end_unasked(struct exchange *x)
 {
-	exchange_attempt_failed(x, FAIL_UNASKED_SSE);
+	struct buf whole = BUF_INIT(settings(x)->max_response_size);
+	int r = unasked_join(x->arena, collected(x), settings(x)->max_event_size, &whole);
+
+	if (r != 0) {
+		buf_clear(&whole);
+		exchange_attempt_failed(x, FAIL_UNASKED_SSE);
+		return;
+	}
+	buf_clear(&x->body);
+	x->body = whole;
+	end_whole(x);
 }
 
 /* ---- a stream ---- */
@@ -416,7 +435,7 @@ static const struct kind {
     [ANSWER_WHOLE] = {take_whole, end_whole},
     [ANSWER_STREAM] = {take_stream, NULL},
     [ANSWER_ODD] = {take_refusal, end_odd},
-    [ANSWER_UNASKED] = {take_whole, end_unasked},
+    [ANSWER_UNASKED] = {take_unasked, end_unasked},
 };
 
 /* The head is complete: what is this going to be? */

@@ -849,6 +849,52 @@ test_not_a_stream(void **state)
 	end();
 }
 
+/* Streamed although nobody asked: one JSON object all the same, or a clear error. */
+static void
+test_unasked(void **state)
+{
+	static const char joined[] =
+	    "{\"id\":\"c1\",\"object\":\"chat.completion\",\"choices\":[{\"index\":0,\"message\":{"
+	    "\"role\":\"assistant\",\"content\":\"one "
+	    "two\",\"tool_calls\":[{\"id\":\"t1\",\"type\":"
+	    "\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\":1}\"}}]},"
+	    "\"finish_reason\":\"tool_calls\"}],\"usage\":{\"prompt_tokens\":5,\"completion_"
+	    "tokens\":6}}";
+	const char *reply;
+
+	(void)state;
+	begin();
+	play_one(
+	    chunked(
+		"data: "
+		"{\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,"
+		"\"delta\":{\"role\":\"assistant\",\"content\":\"one "
+		"\"},\"finish_reason\":null}]}\n\n"
+		"data: "
+		"{\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"two\"}}]}\n\n"
+		"data: "
+		"{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"t1\","
+		"\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\"\"}}]"
+		"}}]}\n\n"
+		"data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,"
+		"\"function\":{\"arguments\":\":1}\"}}]},\"finish_reason\":\"tool_calls\"}]}"
+		"\n\n" EV_USE EV_END,
+		7, true),
+	    UP_KEEP);
+	reply = ask("", ASK);
+	assert_int_equal(fixture_status(reply), 200);
+	assert_string_equal(fixture_body(reply), joined);
+	assert_string_equal(fixture_header(reply, "Content-Type"), "application/json");
+	assert_int_equal(record(0).tokens_out, 6);
+	assert_int_equal(record(0).flags, 0);
+	play_one(chunked(EV_ONE, 100000, true), UP_KEEP);
+	reply = ask("", ASK);
+	assert_int_equal(fixture_status(reply), 502);
+	assert_non_null(strstr(reply, "Invalid SSE response for non-streaming request"));
+	assert_int_equal(record(1).error, FAIL_UNASKED_SSE);
+	end();
+}
+
 static void
 test_stream_silence(void **state)
 {
@@ -1014,6 +1060,7 @@ main(void)
 	    cmocka_unit_test_setup(test_stream_ends, setup),
 	    cmocka_unit_test_setup(test_stream_unbegun, setup),
 	    cmocka_unit_test_setup(test_not_a_stream, setup),
+	    cmocka_unit_test_setup(test_unasked, setup),
 	    cmocka_unit_test_setup(test_stream_silence, setup),
 	    cmocka_unit_test_setup(test_silence_behind_done, setup),
 	    cmocka_unit_test_setup(test_client_leaves, setup),
