@@ -350,9 +350,11 @@ change(const struct ctl *c, const char *method, json_t *params, const char *done
 		return r;
 	k = json_object_get(o, "connection");
 	warn_late(o);
-	if (!c->json)
-		printf("Connection %s %s; models: %s/…\n", ctl_str(k, "name"), done,
+	if (!c->json && ctl_bool(k, "enabled"))
+		printf("Connection %s %s; its models: %s/…\n", ctl_str(k, "name"), done,
 		    ctl_str(k, "name"));
+	else if (!c->json)
+		printf("Connection %s %s; it is not used\n", ctl_str(k, "name"), done);
 	if (ctl_flag(c, "test"))
 		r = test(c, ctl_str(k, "id"), o);
 	if (c->json && (r == CTL_OK || json_object_get(o, "test")))
