@@ -86,8 +86,8 @@ account_attempt(struct account *a, const struct snap_provider *p, const struct s
 	a->provider_slot = rec->provider_slot = p->slot;
 	a->conn = conn != &route_builtin ? &worker.live->conn[conn->slot] : NULL;
 	a->conn_slot = rec->conn_slot = a->conn != NULL ? conn->slot : UINT32_MAX;
-	if (a->conn != NULL)
-		set_text(rec->connection, sizeof rec->connection, snapshot_span(a->snap, conn->id));
+	set_text(rec->connection, sizeof rec->connection,
+	    a->conn != NULL ? snapshot_span(a->snap, conn->id) : (struct span){NULL, 0});
 	set_text(rec->provider, sizeof rec->provider, snapshot_span(a->snap, p->id));
 	set_text(rec->model_used, sizeof rec->model_used, (struct span){model, strlen(model)});
 	count(CTR_upstream_attempts, 1);
