@@ -13,6 +13,7 @@
 
 #include "shared/err.h"
 #include "shared/log.h"
+#include "shared/logformat.h"
 
 #define HOT CONF_HOT
 #define ROLL CONF_ROLL
@@ -194,16 +195,35 @@ option_find(const char *name)
 	return NULL;
 }
 
+/* The workers write with the code that checks here. */
+static int
+format_check(const char *text, struct buf *why)
+{
+	char reason[512];
+	struct logformat *f;
+	int r = logformat_compile(text, &f, reason, sizeof reason);
+
+	if (r == 0)
+		logformat_free(f);
+	else
+		buf_addf(why, "value \"%.100s\": %s", text, reason);
+	return r == 0 || r == E_NOMEM ? r : E_RANGE;
+}
+
 static int
 set_string(const struct option *o, struct conf *c, const char *text, struct buf *why)
 {
 	char *copy;
+	int r;
 
 	for (const char *p = text; *p != '\0'; p++)
 		if ((unsigned char)*p < ' ' || *p == 0x7f) {
 			buf_addf(why, "value holds a control character; allowed: one line of text");
 			return E_RANGE;
 		}
+	if (o->offset == offsetof(struct conf, access_log_format) &&
+	    (r = format_check(text, why)) != 0)
+		return r;
 	copy = strdup(text);
 	if (copy == NULL)
 		return E_NOMEM;

@@ -273,6 +273,14 @@ test_errors_name_the_place(void **state)
 				    "notice, info, debug");
 	bad("log_file = \"a\nb\"\n", "omniroute.conf:2: option \"log_file\": value holds a control "
 				     "character; allowed: one line of text");
+	bad("access_log_format = '$status $remote_adr'\n",
+	    "omniroute.conf:1: option \"access_log_format\": value \"$status $remote_adr\": "
+	    "unknown "
+	    "variable $remote_adr; there are"
+#define X(name, token, help) " $" #name
+#include "shared/logformat.def"
+#undef X
+	);
 	bad("# x\nworkerz = 1\n", "omniroute.conf:2: option \"workerz\": there is no such option; "
 				  "did you mean \"workers\"?");
 	bad("zzzzzzzzzzzzzz = 1\n", "omniroute.conf:1: option \"zzzzzzzzzzzzzz\": there is no such "
@@ -643,10 +651,10 @@ test_variables(void **state)
 	(void)state;
 	setenv("CONF_TEST_A", "a\"b\\c${d}#e", 1);
 	c = good("log_file = \"/x/${CONF_TEST_A}/y\"\nuser = \"${CONF_TEST_B:-nobody}\"\n"
-		 "access_log_format = '${CONF_TEST_A}'\npid_file = \"/\\${x}\"\n");
+		 "upstream_ca_file = '/${CONF_TEST_A}'\npid_file = \"/\\${x}\"\n");
 	assert_string_equal(c->log_file, "/x/a\"b\\c${d}#e/y");
 	assert_string_equal(c->user, "nobody");
-	assert_string_equal(c->access_log_format, "${CONF_TEST_A}");
+	assert_string_equal(c->upstream_ca_file, "/${CONF_TEST_A}");
 	assert_string_equal(c->pid_file, "/${x}");
 	conf_free(c);
 	bad("\nuser = \"${CONF_TEST_B}\"\n",
@@ -718,7 +726,7 @@ test_dump_can_be_read_back(void **state)
 	struct conf *c, *again;
 
 	(void)state;
-	c = good("log_file = \"/a\\\"b\\\\c\"\naccess_log_format = 'q ${x} $y'\nworkers = "
+	c = good("log_file = \"/a\\\"b\\\\c\"\nuser = 'q ${x} $y'\nworkers = "
 		 "3\nlog_level = warn\n"
 		 "trusted_proxies = {10.0.0.0/8, \"2001:db8::/32\"}\n"
 		 "connection \"one\" { provider = openai key = upstream-secret models = {\"a/b\"} "
@@ -737,7 +745,7 @@ test_dump_can_be_read_back(void **state)
 	free(again->key[0].key);
 	again->key[0].key = strdup("client-secret-123456");
 	assert_int_equal(conf_diff(c, again, &err), CONF_SAME);
-	assert_string_equal(again->access_log_format, "q ${x} $y");
+	assert_string_equal(again->user, "q ${x} $y");
 	assert_int_equal(again->listen[0].mode, 0640);
 	conf_free(again);
 	conf_free(c);
