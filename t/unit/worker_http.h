@@ -155,7 +155,7 @@ snapshot_make(void)
 	for (unsigned i = 0; i < listener_count; i++) {
 		struct snap_listener l = listeners[i];
 		l.name = snapshot_string(b, "test", 4);
-		if (l.tls) {
+		if (l.tls && pem_certificate != NULL && pem_key != NULL) {
 			l.certificate =
 			    snapshot_string(b, pem_certificate, strlen(pem_certificate));
 			l.private_key = snapshot_string(b, pem_key, strlen(pem_key));
