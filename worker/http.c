@@ -246,6 +246,8 @@ conn_open(struct http_server *s, int fd, const struct sockaddr *peer, uint32_t o
 	conn_enter(c);
 	if (conn_greet(c, settings) != 0)
 		conn_kill(c);
+	else
+		conn_watch(c); /* which may fail: before the last look at c */
 	bool dead = c->dead;
 	conn_leave(c);
 	return dead ? NULL : c;

@@ -57,7 +57,7 @@ is_trusted(const struct in6_addr *a, const struct snapshot *snap)
 static struct span
 bare_address(struct span t)
 {
-	const char *end = t.p + t.n, *colon;
+	const char *end, *colon;
 	while (t.n > 0 && (*t.p == ' ' || *t.p == '\t'))
 		t = (struct span){t.p + 1, t.n - 1};
 	while (t.n > 0 && (t.p[t.n - 1] == ' ' || t.p[t.n - 1] == '\t'))
