@@ -149,7 +149,9 @@ my @plain = (
 	['a packed body that is too large', reply_json($packed, headers => [['Content-Type', 'application/json'], ['Content-Encoding', 'gzip']]),
 		502, qr/larger than allowed/],
 	['an endless body', reply_json('', framing => 'chunked', bulk => { unit => ' ' x 4000, bytes => 1_000_000_000 }), 502, qr/larger than allowed/],
-	['events although none were asked for', reply_sse($stream), 502, 'Invalid SSE response for non-streaming request'],
+	['events that break off', reply_sse($event, unended => JSON::PP::true, end => 'fin'), 502, qr/broke off|Invalid SSE response/],
+	['events without an end', reply_sse($event), 502, qr/broke off|Invalid SSE response/],
+	['events with an error', reply_sse($event . 'data: {"error":{"message":"lost","type":"server_error","code":"x"}}' . "\n\n"), 502, qr/\S/],
 	['events that are no chat', reply_sse("data: hello\n\n"), 502, 'Invalid SSE response for non-streaming request'],
 );
 my @streamed = (
@@ -205,6 +207,25 @@ subtest 'odd but good' => sub {
 		is($r->{body}, $want, "$name: exact");
 		ok($r->{complete}, "$name: complete");
 	}
+};
+
+subtest 'events although none were asked for' => sub {
+	my @tool = map { chat_event($_) } '{"role":"assistant","tool_calls":[{"index":0,"id":"c1","type":"function","function":{"name":"f","arguments":""}}]}',
+	    '{"tool_calls":[{"index":0,"function":{"arguments":"{\"a\":"}}]}', '{"tool_calls":[{"index":0,"function":{"arguments":"1}"}}]}';
+	$up->script(reply_sse($stream, piece => 5));
+	my $r = $g->chat(chat_body('up/m'));
+	is($r->{status}, 200, 'are collected') or return diag $r->{body};
+	like(header($r, 'content-type'), qr{^application/json}, 'type');
+	my $o = decode_json($r->{body});
+	is($o->{object}, 'chat.completion', 'into one object');
+	is($o->{choices}[0]{message}{content}, 'Hello', 'with all of the text');
+	is($o->{choices}[0]{finish_reason}, 'stop', 'the finish');
+	is($o->{usage}{total_tokens}, 10, 'and the usage');
+	$up->script(reply_sse(join('', @tool, chat_event('{}', 'tool_calls')) . "data: [DONE]\n\n"));
+	$o = decode_json($g->chat(chat_body('up/m'))->{body});
+	is_deeply($o->{choices}[0]{message}{tool_calls}, [{ id => 'c1', type => 'function', function => { name => 'f', arguments => '{"a":1}' } }],
+		'a tool call, put together') or diag explain $o;
+	is($o->{choices}[0]{finish_reason}, 'tool_calls', 'and its finish');
 };
 
 subtest 'an answer before the request is read' => sub {

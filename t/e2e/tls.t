@@ -179,13 +179,21 @@ EOC
 		my @c = map { $g->connect } 1 .. 10;
 		$_->write(OmniRoute::Http::build(POST => '/v1/chat/completions', body => $asked)) for @c;
 		is($_->response->{body}, $stream, 'streams side by side') for @c;
-		$plain->script(reply_sse($event, end => 'hang', unended => JSON::PP::true));
-		$c[0]->write(OmniRoute::Http::build(POST => '/v1/chat/completions', body => $asked));
-		$c[0]->fill(5);
-		my $left = time * 1000;
-		$c[0]->close;
-		my $gone = eval { $plain->wait_for(sub { $_[0]{state} eq 'gone' }, 3)->{gone_at} } // $left + 9999;
-		cmp_ok($gone - $left, '<', 100, 'cancelled within 100 ms');
+		for my $n (1, 3) {
+			$plain->script(reply_sse($event, end => 'hang', unended => JSON::PP::true));
+			my @s = map { $g->connect } 1 .. $n;
+			for my $s (@s) {
+				$s->write(OmniRoute::Http::build(POST => '/v1/chat/completions', body => $asked));
+				$s->fill(5);
+			}
+			my $left = time * 1000;
+			$s[0]->close;
+			my $gone = eval { wait_until(3, sub { (grep { $_ > $left - 1 } map { $_->{gone_at} } $plain->log)[0] }, 'the cancel') } // $left + 9999;
+			cmp_ok($gone - $left, '<', 100, 'cancelled within 100 ms, ' . ($n == 1 ? 'alone' : 'beside other streams'));
+			$_->close for @s[1 .. $#s];
+			wait_until(5, sub { $g->counter('in_flight') == 0 }, 'nothing in flight');
+		}
+		$_->close for @c;
 		$plain->script(reply_json('{}', status => 503));
 		is_error($g->chat(chat_body('up/m')), 503, message => qr/\S/, name => 'an error');
 		$plain->script(reply_sse($event, unended => JSON::PP::true, end => 'rst'));

@@ -56,6 +56,7 @@ set_base64(const json_t *v, char **to, size_t *len)
 	*len = (size_t)r;
 	for (size_t i = n; i > 0 && p[i - 1] == '='; i--)
 		--*len; /* EVP_DecodeBlock counts the padding */
+	(*to)[*len] = '\0';
 	return true;
 }
 
