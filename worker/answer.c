@@ -155,13 +155,11 @@ answer_error(struct exchange *x)
 	struct buf own = BUF_INIT(4096), out = BUF_INIT(4 * REFUSAL_MAX);
 	int status = failure_info(last->failure)->status, r = 0;
 	struct span body = collected(x), secret = {NULL, 0};
-	const char *type = "application/json";
 
 	if (last->conn != &route_builtin)
 		secret = snapshot_span(x->snap, last->conn->secret);
 	if (status == 0) {
 		status = last->status;
-		type = content_type(x, type);
 		headers_send(x->req, &x->head);
 	} else if ((r = own_error(&own, last->failure)) == 0) {
 		body = (struct span){own.data, own.len};
@@ -172,7 +170,7 @@ answer_error(struct exchange *x)
 	x->bytes_out = r == 0 ? out.len : 0;
 	exchange_end(x, r == 0 ? status : 500, 0, NULL, NULL);
 	if (r == 0)
-		http_reply(x->req, status, type, out.data, out.len);
+		http_reply(x->req, status, "application/json", out.data, out.len);
 	else
 		http_error(x->req, 500, NULL, NULL);
 	buf_clear(&own);
