@@ -127,18 +127,19 @@ force(struct route *rt, struct span forced)
 enum route_result
 route_resolve(struct route *rt, const struct snapshot *snap, const char *id, struct span forced)
 {
-	const char *slash = strchr(id, '/');
+	size_t prefix = strcspn(id, "/");
+	bool split = id[prefix] == '/';
 	const struct snap_name *name = NULL;
 	enum route_result r;
 	char known[64];
 
 	*rt = (struct route){.snap = snap};
-	if (slash == id || (slash != NULL && slash[1] == '\0'))
+	if (split && (prefix == 0 || id[prefix + 1] == '\0'))
 		return refuse(rt, ROUTE_FORMAT, "Invalid model format");
-	if (slash != NULL)
-		name = snapshot_find_name(snap, (struct span){id, (size_t)(slash - id)});
-	r = name != NULL ? take(rt, name, slash + 1) : resolve_bare(rt, id);
-	if (r == ROUTE_UNKNOWN && slash != NULL && is_catalogued(id, (size_t)(slash - id), known))
+	if (split)
+		name = snapshot_find_name(snap, (struct span){id, prefix});
+	r = name != NULL ? take(rt, name, id + prefix + 1) : resolve_bare(rt, id);
+	if (r == ROUTE_UNKNOWN && split && is_catalogued(id, prefix, known))
 		return refuse(rt, ROUTE_NO_CREDENTIALS, "No credentials for provider: %s", known);
 	if (r == ROUTE_OK && forced.p != NULL)
 		r = force(rt, forced);

@@ -220,11 +220,11 @@ test_tools(void **state)
 	     ",\"tool_choice\":\"required\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}",
 		"first", "{\"input\":\"x\"}"},
 	    {"{" TOOLS ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"wind\"}},"
-		       "\"messages\":"
+	     "\"messages\":"
 	     "[{\"role\":\"user\",\"content\":\"x\"}]}",
 		"wind", "{\"input\":\"x\"}"},
 	    {"{" TOOLS ",\"tool_choice\":\"none\",\"messages\":[{\"role\":\"user\",\"content\":"
-		       "\"call wind\"}]}",
+	     "\"call wind\"}]}",
 		NULL, NULL},
 	    {"{" TOOLS ",\"messages\":[{\"role\":\"user\",\"content\":\"call other\"}]}", NULL,
 		NULL},
