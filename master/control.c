@@ -117,6 +117,8 @@ static const struct control_method methods[] = {
 };
 
 static const char *const type_names[] = {"string", "integer", "boolean", "list of strings"};
+static const char *const type_phrases[] = {
+    "a string", "an integer", "a boolean", "a list of strings"};
 static const char *const scope_names[] = {"read", "change", "process"};
 
 const struct control_method *
@@ -167,7 +169,7 @@ check_value(const struct control_param *p, const json_t *v, struct buf *why)
 	if (json_is_null(v) && p->nullable)
 		return 0;
 	if (!fits[p->type]) {
-		buf_addf(why, "%s must be a %s%s", p->name, type_names[p->type],
+		buf_addf(why, "%s must be %s%s", p->name, type_phrases[p->type],
 		    p->nullable ? " or null" : "");
 		return E_SYNTAX;
 	}
