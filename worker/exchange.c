@@ -276,6 +276,16 @@ exchange_next(struct exchange *x)
 	}
 }
 
+static void
+log_failure(const struct exchange *x, enum failure f, int status, const char *where)
+{
+	struct span name = route_conn_name(&x->route, x->conn);
+
+	log_info("upstream failed %s request_id=%s connection=%.*s failure=%s status=%d attempt=%u",
+	    where, x->req->request_id, (int)name.n, name.p, failure_info(f)->label, status,
+	    x->attempts + 1);
+}
+
 void
 exchange_attempt_ended(struct exchange *x, enum failure told)
 {
@@ -284,21 +294,21 @@ exchange_attempt_ended(struct exchange *x, enum failure told)
 	account_attempt_end(&x->account, told, x->head.status, 0, true);
 	snprintf(
 	    x->req->note.connection, sizeof x->req->note.connection, "%.*s", (int)name.n, name.p);
+	if (told != FAIL_NONE)
+		log_failure(x, told, x->head.status, "in the middle of its answer");
 }
 
 void
 exchange_attempt_failed(struct exchange *x, enum failure f)
 {
-	struct span name = route_conn_name(&x->route, x->conn);
 	uint64_t hint = refusal_hint_ms(
 	    &x->head, (struct span){x->body.data, x->body.len}, clock_wall_us() / 1000000);
 	int status = x->refused != 0 ? x->refused : x->head.status;
 
 	cancel_upstream(x);
 	account_attempt_end(&x->account, f, status, hint, true);
+	log_failure(x, f, status, "before its answer");
 	x->attempt[x->attempts++] = (struct attempt){x->conn, f, status};
-	log_info("upstream failed request_id=%s connection=%.*s failure=%s status=%d attempt=%u",
-	    x->req->request_id, (int)name.n, name.p, failure_info(f)->label, status, x->attempts);
 	exchange_set_state(x, XS_ROUTE);
 	if (failure_info(f)->retry)
 		exchange_next(x);

@@ -10,6 +10,9 @@
 #include "shared/snapshot.h"
 #include "worker/http.h"
 
+#define EXPECT_FROM \
+	500000u /* libcurl says "Expect: 100-continue" from 1 MB on, unless told not to */
+
 /*
  * From the client to the upstream. Not here, and why: Authorization, x-api-key (the upstream's
  * credential is the connection's); openai-organization, openai-project (they choose whose account
@@ -97,7 +100,8 @@ headers_upstream(struct arena *a, const struct http_req *r, const struct snapsho
 	struct curl_slist *list = NULL, **end = &list;
 
 	end = add_line(a, end, json);
-	end = add_line(a, end, no_expect);
+	if (r->body.n > EXPECT_FROM)
+		end = add_line(a, end, no_expect);
 	end = add_line(a, end, stream ? want_sse : want_json);
 	if (stream)
 		end = add_line(a, end, plain);
