@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -247,6 +248,7 @@ reader_that_does_not_read(void **state)
 	static const char line[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"provider.list\"}\n";
 	int fd = client(), small = 4096;
 	unsigned asked = 0;
+	size_t before = mallinfo2().uordblks;
 
 	(void)state;
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
@@ -256,6 +258,8 @@ reader_that_does_not_read(void **state)
 		turn();
 	}
 	assert_int_equal(asked, 400);
+	assert_in_range(mallinfo2().uordblks - MIN(before, mallinfo2().uordblks), 0,
+	    1u << 20); /* not 400 answers */
 	assert_false(take(fd, 3));
 	close(fd);
 	turn();
