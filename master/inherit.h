@@ -4,8 +4,9 @@
  * control, listen.
  *
  * inherit_take   reads the variable, removes it, makes the descriptors close-on-exec. false: we
- * were not started by a master. What nobody took is closed by inherit_clear. inherit_write  the
- * line's text for the environment; buf_ok(out) tells.
+ *                were not started by a master.
+ * inherit_clear  closes the listening sockets: whoever wanted one has duplicated it.
+ * inherit_write  adds a line; buf_ok(out) tells.
  */
 #ifndef OMNIROUTE_MASTER_INHERIT_H
 #define OMNIROUTE_MASTER_INHERIT_H

@@ -5,14 +5,17 @@
  * replaces the listeners.
  *
  * listen_open     a set for `c`. What `old` or the inherited descriptors have of the same name is
- * duplicated, the rest is bound; an address that is taken is tried again for wait_ms (workers of a
- * killed master leave it within that time). A Unix socket's file is replaced only when nobody
- * answers on it. 0, or an error with a sentence in `err`; nothing has changed then. listen_same the
- * same names and kinds in the same order: no worker has to be replaced. listen_renew    moves the
- * certificates of `from` into `to`; the sets are listen_same. listen_get/_put references. The last
- * put closes the sockets and wipes the keys. listen_close    closes the sockets now: nobody shall
- * wait in a queue that is not served. The names stay. listen_unlink   removes the files of the Unix
- * sockets of `s` that `keep` (may be NULL) does not have.
+ *                 duplicated, the rest is bound; an address that is taken is tried again for
+ *                 wait_ms (workers of a killed master leave it within that time). A Unix socket's
+ *                 file is replaced only when nobody answers on it. 0, or an error with a sentence
+ *                 in `err`; nothing has changed then.
+ * listen_same     the same names in the same order: no worker has to be replaced.
+ * listen_renew    moves the certificates of `from` into `to`; the sets are listen_same.
+ * listen_get/_put references. The last put closes the sockets and wipes the keys.
+ * listen_close    closes the sockets now: nobody shall wait in a queue that is not served. The
+ *                 names stay.
+ * listen_unlink   removes the files of the Unix sockets of `s` that `keep` (may be NULL) does not
+ *                 have.
  */
 #ifndef OMNIROUTE_MASTER_LISTEN_H
 #define OMNIROUTE_MASTER_LISTEN_H

@@ -4,11 +4,13 @@
  *
  * lock_dir     makes `dir` (mode 0700) and what is above it. E_SYSTEM, with a sentence in `err`.
  * lock_take    flock on <dir>/omniroute.lock; `inherited` is the predecessor's descriptor, or -1.
- * The lock goes with the last master that holds it: workers never have the descriptor. E_BUSY:
- * `err` says who holds it. lock_sign    writes our pid into the lock file: we are the one in
- * charge. pidfile_write   atomic: never half a pid, never none. E_SYSTEM. pidfile_remove  unless it
- * names another process. pidfile_set_aside / pidfile_bring_back  to "<path>.oldbin" while the next
- * master runs, and back when it is gone.
+ *              The lock goes with the last master that holds it: workers never have the
+ *              descriptor. E_BUSY: `err` says who holds it.
+ * lock_sign    writes our pid into the lock file: we are the one in charge.
+ * pidfile_write       atomic: never half a pid, never none. E_SYSTEM.
+ * pidfile_remove      unless it names another process.
+ * pidfile_set_aside   to "<path>.oldbin" while the next master runs; pidfile_bring_back when that
+ *                     one is gone.
  */
 #ifndef OMNIROUTE_MASTER_LOCK_H
 #define OMNIROUTE_MASTER_LOCK_H

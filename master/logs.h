@@ -4,9 +4,9 @@
  * log_file is stderr logs to omniroute.log in the data directory.
  *
  * logs_open    opens both as configured and puts level and format in force; what cannot be opened
- * leaves the old sink, with a sentence in `err`: E_SYSTEM. logs_send    the current descriptors to
- * one worker (a channel). logs_detach  background: standard input, output and error become
- * /dev/null.
+ *              leaves the old sink, with a sentence in `err`: E_SYSTEM.
+ * logs_send    the current descriptors to one worker (a channel).
+ * logs_detach  background: standard input, output and error become /dev/null.
  */
 #ifndef OMNIROUTE_MASTER_LOGS_H
 #define OMNIROUTE_MASTER_LOGS_H

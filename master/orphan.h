@@ -9,7 +9,8 @@
  * back, generations do not.
  *
  * foreign_slots_take  once a second: bit mask of the slots that are ours now; drain and release
- * them. worker_lives        does this process still run as the worker of this generation?
+ *                     them.
+ * worker_lives        does this process still run as the worker of this generation?
  */
 #ifndef OMNIROUTE_MASTER_ORPHAN_H
 #define OMNIROUTE_MASTER_ORPHAN_H

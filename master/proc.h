@@ -2,9 +2,9 @@
  * proc: one worker of this master, from birth to burial. supervise.c decides when.
  *
  * proc_start     takes a slot, executes a worker in it and gives it the snapshot in force. E_FULL:
- * no slot in the live region. `on_message` is called when its channel has something. proc_retire
- * tells it to finish and leave; proc_stop: to leave at once. Each has a deadline, after which
- *                proc_escalate takes the next harder step.
+ *                no slot in the live region. `on_message`: its channel has something.
+ * proc_retire    tells it to finish and leave; proc_stop: to leave at once. Each has a deadline,
+ *                after which proc_escalate takes the next harder step.
  * proc_kill      a worker that breaks the rules.
  * proc_free      its process has ended.
  */

@@ -9,8 +9,8 @@
  * publish_start    builds the first snapshot; an error means that nothing can be served.
  * publish_flush    builds and sends at once what is due, not at the end of this turn of the loop.
  * publish_first    to a newborn worker: the snapshot in force, before anything else.
- * publish_taken, _refused, publish_peer_taken   answers.
- * publish_recheck  somebody who was waited for is gone.
+ * publish_taken, publish_refused  answers.
+ * publish_recheck  somebody who was waited for is gone, or has answered.
  * publish_for_peer the other master changed the store: our workers follow, then it is told.
  */
 #ifndef OMNIROUTE_MASTER_PUBLISH_H

@@ -4,9 +4,9 @@
  * signals, a clean environment and, when the master is root and a user is configured, that user's
  * rights.
  *
- * spawn_identity  looks the user up; E_NOT_FOUND. Not from the loop's hot path: it may read files.
+ * spawn_identity  looks the user up; E_NOT_FOUND. At start and at a reload only: it reads files.
  * spawn_worker    0 with *pid and the master's end of the channel, E_SYSTEM. `spool` stays the
- * caller's to close.
+ *                 caller's to close.
  */
 #ifndef OMNIROUTE_MASTER_SPAWN_H
 #define OMNIROUTE_MASTER_SPAWN_H

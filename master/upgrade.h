@@ -4,10 +4,11 @@
  * and both serve until one of them is told to leave. Nobody waits in a queue that nobody accepts
  * from: the sockets are the same.
  *
- *   USR2 ─► pid file set aside, fork, exec ─► SERVING on the line ─► the control socket is the new
- *           one's ─► QUIT to the old
- *   the new one fails or leaves ─► pid file, lock and control socket come back, and the workers
- * that were retired
+ *   USR2            pid file set aside, fork, exec
+ *   SERVING         on the line between the two: the control socket is the new one's
+ *   QUIT to the old the upgrade is done
+ *   the new one fails or leaves
+ *                   pid file, lock and control socket come back, and workers that were retired
  *
  * upgrade_serving  the new one says that it serves. upgrade_failed: why it will not.
  * upgrade_reap     our child ended; false: it was not the new one.

@@ -14,7 +14,7 @@
 #include "shared/spool.h"
 #include "shared/store.h"
 
-#define BATCH 4096                  /* records of one commit: some 20 ms of the loop */
+#define BATCH 4096 /* records of one commit: some 20 ms of the loop */
 #define SPACING_NS \
 	(20 * NS_PER_MS) /* between two commits, so that a busy second is not a thousand of them \
 			  */
