@@ -90,6 +90,7 @@ subtest 'behind a trusted proxy' => sub {
 subtest 'one path, one answer' => sub {
 	my $g = gateway(conf => "require_api_key = true\n");
 	$up->script(OmniRoute::Upstream::reply_json($answer));
+	no warnings 'qw';
 	for my $path (qw(//v1/chat/completions /v1//chat/completions /v1/./chat/completions /v1/x/../chat/completions /V1/chat/completions
 		/v1/CHAT/completions /v1/%63hat/completions /v1/chat%2fcompletions /v1/chat%2Fcompletions /v1/chat/completions/ /v1/chat/completions%00
 		/v1/chat/completions%20 /v1/chat/completions;x /healthz/../v1/chat/completions /v1/models/../chat/completions /%76%31/chat/completions

@@ -196,7 +196,9 @@ subtest 'models' => sub {
 	is($head->{status}, 200, 'HEAD');
 	is(header($head, 'content-length'), length $r->{body}, 'with the length of GET');
 	for my $path ('/models', '/v1', '/api/v1/models', '/api/v1') {
-		is($g->request(GET => $path)->{body}, $r->{body}, "$path is the same");
+		my $same = $g->request(GET => $path)->{body};
+		s/"created":\d+/"created":0/g for $same, my $list_text = $r->{body};
+		is($same, $list_text, "$path is the same");
 	}
 };
 

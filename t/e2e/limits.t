@@ -219,12 +219,12 @@ subtest 'a JSON bomb costs the others nothing' => sub {
 	my $members = join ',', map { qq("k$_":$_) } 1 .. 1_000_000;
 	my $keys = qq({"model":"up/m","messages":[{"role":"user","content":"x"}],"x":{$members}});
 	my $start = time;
-	my $r = $wide->chat($keys);
+	my $r = $wide->chat($keys, timeout => 60);
 	like($r->{status}, qr/^(?:200|400|413)$/, 'a million members: ' . $r->{status});
-	cmp_ok(time - $start, '<', 5, 'in time');
+	cmp_ok(time - $start, '<', 15, 'in time');
 	$start = time;
 	is_error($wide->chat('{"model":"up/m","messages":' . '[' x 5_000_000 . '}'), 400, name => 'five million brackets');
-	cmp_ok(time - $start, '<', 5, 'in time');
+	cmp_ok(time - $start, '<', 15, 'in time');
 	is($wide->request(GET => '/healthz')->{status}, 200, 'it still serves');
 	$wide->stop;
 };

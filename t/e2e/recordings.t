@@ -48,7 +48,11 @@ sub replay {
 		is($r->{status}, $x->{response}{status}, "$how->[0]: status");
 		ok($r->{body} eq $text, "$how->[0]: byte for byte") or diag length($text), ' ', length $r->{body}, ' ', substr $r->{body}, 0, 300;
 		ok($r->{complete}, "$how->[0]: complete");
-		is(OmniRoute::Http::header($r, $_), $h{$_}, "$how->[0]: $_") for sort keys %h;
+		for my $name (sort keys %h) {
+			my ($got, $want) = (OmniRoute::Http::header($r, $name), $h{$name});
+			s/;.*// for $r->{status} >= 400 && $name eq 'content-type' ? ($got, $want) : ();    # an error's shape is ours
+			is($got, $want, "$how->[0]: $name");
+		}
 		my $seen = $up->seen;
 		ok($seen->{body} eq $sent, "$how->[0]: the request") or diag substr $seen->{body}, 0, 300;
 	}

@@ -39,19 +39,22 @@ subtest 'cut at every byte' => sub {
 
 subtest 'what the upstream has said is passed on at once' => sub {
 	my @pieces = map { "$_\n\n" } split /\n\n/, $stream;
-	$up->script(reply_sse($stream, pieces => [map { length } @pieces], delay => 150, first_delay => 50));
+	@pieces = (join('', @pieces[0, 1]), $pieces[2], join '', @pieces[3 .. $#pieces]);    # content, content, the rest
+	$up->script(reply_sse($stream, pieces => [map { length } @pieces], delay => 1500));
 	my $c = $g->connect;
 	$c->write($request);
-	my $seen;
-	my ($got, @late) = ('');
-	for my $n (1 .. @pieces - 2) {
+	my @sent;
+	for my $n (0, 1) {
 		my $want = join '', @pieces[0 .. $n];
-		1 while length(payload($c)) < length $want && $c->fill(5);
-		my $last = (grep { $_->{state} eq 'playing' } $up->log)[-1];
-		push @late, $n if !$last || time * 1000 - $last->{last_write_at} > 100;
+		1 while length(payload($c)) < length $want && $c->fill(10);
+		push @sent, ($up->log)[-1]{sent};
+		is(payload($c), $want, 'event ' . ($n + 1));
 	}
-	is("@late", '', 'each event before the next one is sent');
-	is($c->response->{body}, $stream, 'all of it in the end');
+	my $r = $c->response;
+	my $all = ($up->log)[-1]{sent};
+	cmp_ok($sent[0], '<', $sent[1], 'came before the second was sent');
+	cmp_ok($sent[1], '<', $all, 'came before the rest was sent');
+	is($r->{body}, $stream, 'all of it in the end');
 	$c->close;
 };
 
@@ -117,7 +120,8 @@ subtest 'a slow reader' => sub {
 	$c->write($request);
 	my ($sent, $still) = (0, time);
 	wait_until(20, sub {
-		my $now = ($up->log)[-1]{sent} // 0;
+		my @log = $up->log;
+		my $now = @log ? $log[-1]{sent} : 0;
 		($sent, $still) = ($now, time) if $now != $sent;
 		$sent > 0 && time - $still > 0.5;
 	}, 'the upstream to be held back');
