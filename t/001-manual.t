@@ -6,7 +6,7 @@
 #   what                     page                     section       item                    table
 #   option of the file       omniroute.conf.5         OPTIONS       .It Ic name ...         shared/options.def
 #   its default              same                     same          in the item: Default: or default
-#   option of a section      omniroute.conf.5         SECTIONS      .It Ic name ..., under  members[] in master/conf_parse.c
+#   option of a section      omniroute.conf.5         SECTIONS      .It Ic name ..., under  members[] in master/conf_*.c
 #                                                                   .Ss section
 #   list                     omniroute.conf.5         OPTIONS       .It Ic trusted_proxies  CFG_STR_LIST_CB in the same
 #   environment              omniroute.8              ENVIRONMENT   .It Ev NAME             env column of shared/options.def, and
@@ -64,7 +64,7 @@ my %env = map { $_ => 1 } grep { $_ ne 'NULL' } map { $_->[0] eq 'O_INT' ? $_->[
 my @methods = slurp('master/control.c') =~ /\{"([a-z._]+)",\s*control_\w+,/g;
 my ($worker_exits) = slurp('shared/channel.h') =~ /enum worker_exit \{(.*?)\};/s;
 my @getopt = map { /getopt_long\(argc, argv, "([^"]+)"/ ? split(//, $1 =~ tr/://dr) : () } slurp('master/options.c');
-my $conf = slurp('master/conf_parse.c');
+my $conf = join '', map { slurp($_) } glob 'master/conf*.c';
 my @lists = $conf =~ /\bCFG_STR_LIST_CB\("(\w+)"/g;
 my @section_options = map { /\{"(\w+)", "(\w+)"/ } $conf =~ /struct member members\[\] = \{(.*?)^\};/ms ? split /\n/, $1 : ();
 @section_options = map { "$section_options[$_] $section_options[$_ + 1]" } grep { $_ % 2 == 0 } 0 .. $#section_options;
@@ -184,7 +184,7 @@ for my $page (@pages) {
 my $readme = slurp('README.md');
 my $makefile = slurp('Makefile');
 my @blocks = $readme =~ /^    (\S.*)$/mg;
-for my $target (uniq(map { /(?:^|\s|`|&& )(?:sudo )?make ([a-z]+)/g } $readme)) {
+for my $target (uniq(map { /(?:^|`|&& )(?:sudo )?make ([a-z]+)/g } @blocks, map { "`$_" } $readme =~ /`([^`\n]+)`/g)) {
 	like($makefile, qr/^\Q$target\E:/m, "README: make $target");
 }
 my $help = -x build_dir() . '/omniroute-ctl' ? run([build_dir() . '/omniroute-ctl', '--help'])->{out} : '';

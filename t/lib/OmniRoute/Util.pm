@@ -11,7 +11,7 @@ use File::Temp;
 use POSIX qw(:sys_wait_h _exit);
 use Time::HiRes qw(time);
 
-our @EXPORT_OK = qw(build_dir spawn run reap forget wait_until slurp spew free_port memory_kb);
+our @EXPORT_OK = qw(build_dir sanitized spawn run reap forget wait_until slurp spew free_port memory_kb);
 our $root = abs_path(dirname(__FILE__) . '/../../..');
 my %children;
 my $owner = $$;
@@ -19,6 +19,11 @@ my $owner = $$;
 sub build_dir {
 	my $dir = $ENV{OMNIROUTE_BUILD} || 'build';
 	return $dir =~ m{^/} ? $dir : "$root/$dir";
+}
+
+# Is this a build with AddressSanitizer? It needs more memory.
+sub sanitized {
+	return slurp(build_dir() . '/omniroute') =~ /__asan_init/ ? 1 : 0;
 }
 
 sub slurp {
