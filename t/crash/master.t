@@ -10,7 +10,7 @@ use Test::More;
 
 my $origin = OmniRoute::Soak::origin();
 my $g = start_gateway(workers => 2, upstreams => { o => OmniRoute::Soak::connection($origin) },
-	conf => qq(key "soak" { key = "$KEY" rpm = 1000000 }\n));
+	conf => qq(key "soak" { key = "$KEY" }\n));
 my (%acknowledged, $answered);
 
 sub gone { my @pids = @_; return !grep { kill 0, $_ } @pids }
@@ -23,14 +23,14 @@ for my $round (1 .. 5) {
 	# The killer strikes in the middle of one of these changes.
 	my $killer = fork // die;
 	if ($killer == 0) {
-		select undef, undef, undef, 0.05 * $round;
+		select undef, undef, undef, 0.1 * $round;
 		kill KILL => $victim;
 		POSIX::_exit(0);
 	}
 	for my $i (1 .. 500) {
 		my ($code, $key) = $g->ctl('keys', 'add', "k$round-$i");
 		last if $code != 0;
-		$acknowledged{"k$round-$i"} = $key->{key};
+		$acknowledged{"k$round-$i"} = $key->{key}{key};
 	}
 	waitpid $killer, 0;
 	$g->ended(10);

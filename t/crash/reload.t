@@ -10,7 +10,7 @@ use Test::More;
 
 my $origin = OmniRoute::Soak::origin();
 my $g = start_gateway(workers => 2, upstreams => { o => OmniRoute::Soak::connection($origin) },
-	conf => qq(log_file = "\@DIR\@/error.log"\naccess_log = "\@DIR\@/access.txt"\nkey "soak" { key = "$KEY" rpm = 1000000 }\n));
+	conf => qq(log_file = "\@DIR\@/error.log"\naccess_log = "\@DIR\@/access.txt"\nkey "soak" { key = "$KEY" }\n));
 my $conf = slurp($g->{conf_file});
 my $soak = OmniRoute::Soak->start($g->port, $KEY, 'o/m');
 

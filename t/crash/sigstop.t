@@ -11,7 +11,7 @@ use Time::HiRes qw(time);
 
 my $origin = OmniRoute::Soak::origin();
 my $g = start_gateway(workers => 2, upstreams => { o => OmniRoute::Soak::connection($origin) },
-	conf => qq(key "soak" { key = "$KEY" rpm = 1000000 }\n));
+	conf => qq(key "soak" { key = "$KEY" }\n));
 my $soak = OmniRoute::Soak->start($g->port, $KEY, 'o/m');
 my ($stopped) = $g->workers;
 
@@ -25,7 +25,7 @@ while (time < $end) {
 	my $r = $g->chat(chat_body('o/m'), key => $KEY, timeout => 10);
 	$asked++;
 	$slow++ if $r->{status} != 200 || time - $begin > 3;
-	my $k = $g->chat(chat_body('o/m'), key => $key->{key}, timeout => 10);
+	my $k = $g->chat(chat_body('o/m'), key => $key->{key}{key}, timeout => 10);
 	$late++ if $k->{status} != 200;
 }
 kill CONT => $stopped;
