@@ -493,6 +493,7 @@ static const struct damage damages[] = {
     HEAD(listeners.count, UINT32_MAX),
     HEAD(listeners.index_size, 8),
     HEAD(nets.count, 0x10000000u),
+    HEAD(nets.off, 0), /* the head, which would do as an address range */
     HEAD(providers.off, 0),
     HEAD(providers.count, 1),
     HEAD(conns.count, 0x40000000u),
@@ -592,6 +593,37 @@ index_and_lists(void **state)
 	free(good);
 }
 
+/* Places that are inside the block and hold what is asked for, but not where such a thing may
+ * begin. */
+static void
+misaligned(void **state)
+{
+	size_t len;
+	char *bytes = example_bytes(&len);
+	struct snap_head *h = (struct snap_head *)(void *)bytes;
+	struct snap_name *n = NULL;
+
+	(void)state;
+	h->nets.off += 4; /* its row is four bytes shorter than the room up to the next table */
+	snap_checksum(bytes, len, h->checksum);
+	assert_int_equal(snapshot_check(bytes, len), E_SYNTAX);
+	h->nets.off -= 4;
+	for (uint32_t i = 0; i < h->names.count; i++) {
+		n = row(bytes, SNAP_NAMES, i);
+		if (strcmp(bytes + n->name.off, "late") == 0)
+			break;
+	}
+	assert_int_equal(n->list_len, 1);
+	n->list_off -= 2; /* the entry before is 1 and this one 0: between them stands 0 */
+	snap_checksum(bytes, len, h->checksum);
+	assert_int_equal(snapshot_check(bytes, len), E_SYNTAX);
+	n->list_off += 2;
+	snap_checksum(bytes, len, h->checksum);
+	assert_int_equal(snapshot_check(bytes, len), 0);
+	assert_int_equal(snapshot_check(bytes + 1, len - 1), E_SYNTAX);
+	free(bytes);
+}
+
 /* The pool ends with a NUL, so that no string can end behind it. */
 static void
 last_string_ends_inside(void **state)
@@ -641,6 +673,7 @@ main(void)
 	    cmocka_unit_test(every_byte_behind_the_head_counts),
 	    cmocka_unit_test(no_offset_leads_outside),
 	    cmocka_unit_test(index_and_lists),
+	    cmocka_unit_test(misaligned),
 	    cmocka_unit_test(last_string_ends_inside),
 	    cmocka_unit_test(hash_is_fnv1a),
 	};

@@ -484,6 +484,10 @@ records_newest_first(void **state)
 	assert_true(u.rec[0].end_wall_us == T0 + 9000); /* before, not at */
 	assert_true(u.rec[2].end_wall_us == T0 + 7000);
 	u.n = 0;
+	assert_int_equal(store_recent_usage(s, UINT64_MAX, 2, see_usage, &u), 0);
+	assert_int_equal(u.n, 2); /* later than the last */
+	assert_true(u.rec[0].end_wall_us == T0 + 39000);
+	u.n = 0;
 	assert_int_equal(store_recent_usage(s, T0, 3, see_usage, &u), 0);
 	assert_int_equal(u.n, 0);
 	assert_int_equal(store_recent_usage(s, 0, 0, see_usage, &u), 0);
@@ -531,7 +535,7 @@ totals_by_day_and_owner(void **state)
 	in[4].flags = USAGE_UNKNOWN; /* ended never: counts where it began */
 	in[4].end_wall_us = 0;
 	in[4].start_wall_us = T0 + 99;
-	in[4].status = 0;
+	in[4].status = 500;         /* as far as it had come */
 	in[5].end_wall_us = T0 - 1; /* the day before */
 	in[6].end_wall_us = T0 + DAY_US;
 	strcpy(in[7].model_used, "");
@@ -960,6 +964,7 @@ disk_gets_full(void **state)
 	struct store *s;
 	uint64_t next = 1, n, expected;
 	struct rlimit lim = {.rlim_cur = 3u << 20, .rlim_max = 3u << 20};
+	struct doc d = {.kind = "k", .id = "small", .json = "lost"};
 	int report[2], r = 0;
 	pid_t pid;
 
@@ -983,6 +988,10 @@ disk_gets_full(void **state)
 		    expected != 0)
 			_exit(4);
 		put_doc(s, "k", "small", "fits"); /* into pages that are free */
+		lim.rlim_cur = 8192;              /* now not even one page can be written */
+		if (setrlimit(RLIMIT_FSIZE, &lim) != 0 || store_write(s, put, &d) != E_FULL)
+			_exit(5);
+		assert_doc(s, "k", "small", "fits");
 		store_close(s);
 		(void)!write(report[1], &next, sizeof next);
 		_exit(0);
