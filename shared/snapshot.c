@@ -142,32 +142,31 @@ file_size(int fd, size_t *len)
 int
 snapshot_open(int fd, struct snapshot **s)
 {
-	struct snapshot *n;
+	struct snapshot *n = NULL;
 	size_t len = 0;
-	void *map;
+	void *map = MAP_FAILED;
 	int r = file_size(fd, &len);
 
 	*s = NULL;
 	if (r != 0)
 		return r;
+	if ((n = malloc(sizeof *n)) == NULL)
+		return E_NOMEM;
 	map = mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (map == MAP_FAILED)
-		return E_SYSTEM;
-	if (madvise(map, len, MADV_DONTDUMP) != 0)
+	if (map == MAP_FAILED || madvise(map, len, MADV_DONTDUMP) != 0)
 		r = E_SYSTEM;
 	else
 		r = snapshot_check(map, len);
-	if (r == 0 && (n = malloc(sizeof *n)) == NULL)
-		r = E_NOMEM;
-	if (r != 0) {
-		munmap(map, len);
-		return r;
-	}
-	n->head = map;
-	n->len = len;
-	n->refs = 1;
+	if (r != 0)
+		goto out;
+	*n = (struct snapshot){.head = map, .len = len, .refs = 1};
 	*s = n;
 	return 0;
+out:
+	if (map != MAP_FAILED)
+		munmap(map, len);
+	free(n);
+	return r;
 }
 
 struct snapshot *

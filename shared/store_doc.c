@@ -39,7 +39,7 @@ key_span(const struct doc_key *k)
 int
 store_put_doc(struct store_txn *t, const char *kind, const char *id, const char *json, size_t n)
 {
-	struct doc_key k;
+	struct doc_key k = {.len = 0};
 	int r = *id == '\0' ? E_RANGE : doc_key(&k, kind, id);
 
 	if (r == 0 && n > DOC_MAX)
@@ -54,7 +54,7 @@ store_put_doc(struct store_txn *t, const char *kind, const char *id, const char 
 int
 store_del_doc(struct store_txn *t, const char *kind, const char *id)
 {
-	struct doc_key k;
+	struct doc_key k = {.len = 0};
 	int r = doc_key(&k, kind, id);
 
 	return r != 0 ? r : store_txn_del(t, STORE_CONFIG, key_span(&k));
@@ -63,7 +63,7 @@ store_del_doc(struct store_txn *t, const char *kind, const char *id)
 int
 store_get_doc(struct store *s, const char *kind, const char *id, char **json, size_t *n)
 {
-	struct doc_key k;
+	struct doc_key k = {.len = 0};
 	struct store_txn t;
 	struct span val;
 	int r = doc_key(&k, kind, id);
