@@ -66,7 +66,7 @@ async function streamed() {
 
 async function tools() {
   const tool = { type: "function", function: { name: "weather", parameters: { type: "object", properties: { city: { type: "string" } } } } };
-  const call = (args, first) => chunk({ tool_calls: [{ index: 0, ...(first ? { id: "call_1", type: "function" } : {}),
+  const call = (args, first) => chunk({ ...(first ? { role: "assistant", content: null } : {}), tool_calls: [{ index: 0, ...(first ? { id: "call_1", type: "function" } : {}),
     function: { ...(first ? { name: "weather" } : {}), arguments: args } }] });
   await script({ status: 200, headers: sse, framing: "chunked", piece: 11,
     body: call("", true) + call('{"ci') + call('ty":"Bern"}') + chunk({}, "tool_calls") + "data: [DONE]\n\n" });
