@@ -46,7 +46,7 @@ admin_handle(struct conn *c)
 	} else if (strcmp(r->method, "DELETE") == 0) {
 		if (script)
 			script_clear();
-		record_clear(false);
+		record_clear(false, script);
 		reply(c, 200, "{}");
 	} else if (log && strcmp(r->method, "GET") == 0) {
 		json_t *all = record_log();

@@ -103,7 +103,7 @@ main(int argc, char **argv)
 	event_base_dispatch(base);
 	conn_free_all();
 	script_clear();
-	record_clear(true);
+	record_clear(true, false);
 	evconnlistener_free(l);
 	event_free(term);
 	event_base_free(base);

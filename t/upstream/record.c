@@ -97,13 +97,14 @@ record_free(struct record *r)
 
 /* Without `all` those stay that a connection still writes to. */
 void
-record_clear(bool all)
+record_clear(bool all, bool hide)
 {
 	struct record **at = &first;
 
 	while (*at != NULL) {
 		struct record *r = *at;
 		if (r->open && !all) {
+			r->hidden |= hide;
 			at = &r->next;
 			continue;
 		}

@@ -11,7 +11,7 @@
  *
  *   PUT /_script     replaces the behaviours: an array of them, or one
  *   POST /_script    appends
- *   DELETE /_script  forgets behaviours and log
+ *   DELETE /_script  forgets behaviours and log, also of requests still under way
  *   GET /_log        array of records
  *   DELETE /_log     forgets the finished ones
  *
@@ -97,7 +97,8 @@ struct record {
 };
 struct record *record_new(unsigned long conn);
 json_t *record_log(void);
-void record_clear(bool all);
+/* Drops the finished ones, or all; hide: those that are still written to leave the log. */
+void record_clear(bool all, bool hide);
 double now_ms(void);
 
 /* conn */
