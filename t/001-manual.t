@@ -5,13 +5,14 @@
 #
 #   what                     page                     section       item                    table
 #   option of the file       omniroute.conf.5         OPTIONS       .It Ic name ...         shared/options.def
-#   its default              same                     same          in the item: Default: or default
+#   its default              same                     same          in the item: Default: or default; "MIN to MAX", the
+#                                                                   words of an enumeration, hot, roll or start, and .Ev NAME
 #   option of a section      omniroute.conf.5         SECTIONS      .It Ic name ..., under  members[] in master/conf_*.c
 #                                                                   .Ss section
 #   list                     omniroute.conf.5         OPTIONS       .It Ic trusted_proxies  CFG_STR_LIST_CB in the same
-#   environment              omniroute.8              ENVIRONMENT   .It Ev NAME             env column of shared/options.def, and
-#                                                                                           every other name in quotes in the sources
-#   command line             omniroute.8              OPTIONS       .It Fl c ...            master/options.c
+#   environment              omniroute.8              ENVIRONMENT   .It Ev NAME             env column of shared/options.def,
+#                                                                                           getenv("NAME") of the program
+#   command line             omniroute.8              OPTIONS       .It Fl c , Fl -config   master/options.c
 #   signal                   omniroute.8              SIGNALS       .It Dv SIGHUP           master/signals.c
 #   exit code                omniroute.8              EXIT STATUS   .It 0                   MASTER_EXITS in master/options.h
 #   exit code of a worker    omniroute-internals.7    EXIT STATUS   .It 0                   enum worker_exit in shared/channel.h
@@ -64,6 +65,7 @@ my %env = map { $_ => 1 } grep { $_ ne 'NULL' } map { $_->[0] eq 'O_INT' ? $_->[
 my @methods = slurp('master/control.c') =~ /\{"([a-z._]+)",\s*control_\w+,/g;
 my ($worker_exits) = slurp('shared/channel.h') =~ /enum worker_exit \{(.*?)\};/s;
 my @getopt = map { /getopt_long\(argc, argv, "([^"]+)"/ ? split(//, $1 =~ tr/://dr) : () } slurp('master/options.c');
+my @getopt_long = map { "-$_" } slurp('master/options.c') =~ /^\s*\{"([a-z-]+)", (?:no|required)_argument/mg;
 my $conf = join '', map { slurp($_) } glob 'master/conf*.c';
 my @lists = $conf =~ /\bCFG_STR_LIST_CB\("(\w+)"/g;
 my @section_options = map { /\{"(\w+)", "(\w+)"/ } $conf =~ /struct member members\[\] = \{(.*?)^\};/ms ? split /\n/, $1 : ();
@@ -122,7 +124,7 @@ is_deeply([rows(qq{X(a, "b, (c)", 1 + (2), "d\\"e")\nO_STR(x, "", HOT, NULL, "t"
 
 same('options', 'omniroute.conf.5', 'OPTIONS', 'Ic', @lists, map { $_->[1] } @options);
 same('options of sections', 'omniroute.conf.5', 'SECTIONS', 'Ic', @section_options);
-same('command line', 'omniroute.8', 'OPTIONS', 'Fl', @getopt);
+same('command line', 'omniroute.8', 'OPTIONS', 'Fl', @getopt, @getopt_long);
 same('signals', 'omniroute.8', 'SIGNALS', 'Dv', uniq(@signals));
 same('exit codes', 'omniroute.8', 'EXIT STATUS', '', exits(slurp('master/options.h'), 'MASTER_EXITS'));
 same('exit codes of ctl', 'omniroute-ctl.8', 'EXIT STATUS', '', map { $_->[2] } rows(slurp('master/ctl/exit.def'), 'X'));
@@ -136,10 +138,14 @@ same('failures', 'omniroute-internals.7', 'FAILURES', 'Ic', map { $_->[2] } rows
 # Environment: the manual may name more than the option table, but nothing that the program does not know.
 my @ev = items('omniroute.8', 'ENVIRONMENT', 'Ev');
 my %ev = map { $_ => 1 } @ev;
-my @missing = grep { !$ev{$_} } sort(keys %env), qw(PORT HOSTNAME INITIAL_PASSWORD);
+my @read = (join '', map { slurp($_) } glob 'shared/*.c master/*.c worker/*.c') =~ /\b(?:getenv\(|env_get\(\w+, )"(\w+)"/g;
+my @missing = grep { !$ev{$_} } sort(keys %env), uniq(@read);
+ok(@read >= 5, 'environment: what the program reads was found');
 is("@missing", '', 'environment: every variable is in the manual');
 my @unknown = grep { index($sources, "\"$_\"") < 0 } @ev;
 is("@unknown", '', 'environment: the manual names nothing else');
+
+my @bad;
 
 # The default of each option stands in its entry.
 subtest 'defaults in omniroute.conf.5' => sub {
@@ -153,11 +159,39 @@ subtest 'defaults in omniroute.conf.5' => sub {
 	}
 };
 
+# … with what is allowed, when it takes effect and the variable that stands over it.
+subtest 'facts in omniroute.conf.5' => sub {
+	my ($part) = slurp('man/omniroute.conf.5') =~ /^\.Sh OPTIONS\n(.*?)(?=^\.Sh |\z)/ms;
+	my %entry = ($part // '') =~ /^\.It Ic (\w+)[^\n]*\n(.*?)(?=^\.It |^\.El|\z)/msg;
+	for my $o (@options) {
+		my ($kind, $name, @rest) = @$o;
+		my $text = $entry{$name} // '';
+		my ($apply, $variable) = $kind eq 'O_INT' ? @rest[4, 5] : $kind eq 'O_STR' ? @rest[1, 2] : @rest[2, 3];
+		my %applies = map { $_ => 1 } $text =~ /\b(hot|roll|start)\b[;.]/g;
+		is(join(' ', sort keys %applies), lc $apply, "$name: when it takes effect");
+		is(join(' ', $text =~ /environment\n\.Ev (\w+)/g), $variable eq 'NULL' ? '' : $variable, "$name: environment");
+		like($text, qr/\b\Q$rest[1] to $rest[2]\E\b/, "$name: range") if $kind eq 'O_INT';
+		next if $kind ne 'O_ENUM' || $rest[1] eq 'false|true';
+		like($text, qr/\b\Q$_\E\b/, "$name: $_") for split /\|/, $rest[1];
+	}
+};
+
+# Variables of the access log.
+my @variables = map { $_->[1] } rows(slurp('shared/logformat.def'), 'X');
+same('access log', 'omniroute.conf.5', 'ACCESS LOG', 'Va', @variables);
+
+# Options of the commands of omniroute-ctl: each is named in COMMANDS or DESCRIPTION of its page.
+my ($ctl_page) = slurp('man/omniroute-ctl.8') =~ /^(\.Sh DESCRIPTION\n.*?)(?=^\.Sh PROTOCOL)/ms;
+my %ctl_option = map { $_ => 1 } slurp('master/ctl/command.c') =~ /\{"([a-z0-9-]+)", (?:"[^"]+"|NULL), "[^"]+",[\s\\]+NULL\}/g;
+my %ctl_shown = map { $_ => 1 } ($ctl_page // '') =~ /\bFl -([a-z0-9-]+)/g;
+@bad = differences([keys %ctl_option], [keys %ctl_shown]);
+is(scalar @bad, 0, 'options of commands: omniroute-ctl.8') or diag join "\n", @bad;
+
 # ---- etc/omniroute.conf ----
 
 my %shown;
 my @twice = grep { $shown{$_}++ } slurp('etc/omniroute.conf') =~ /^#(\w+)[ \t]*=/mg;
-my @bad = differences([@lists, map { $_->[1] } @options], [keys %shown]);
+@bad = differences([@lists, map { $_->[1] } @options], [keys %shown]);
 s/manual/file/ for @bad;
 is(scalar @bad, 0, 'etc/omniroute.conf: every option') or diag join "\n", @bad;
 is("@twice", '', 'etc/omniroute.conf: each once');
