@@ -161,7 +161,7 @@ run: check-deps
 	$(Q)$(B)/omniroute -d
 
 # ---- dependencies ---------------------------------------------------------------------------------------------------
-DEPS_BUILD := gcc make pkg-config libevent-dev libcurl4-openssl-dev libssl-dev libsodium-dev liblmdb-dev libjansson-dev \
+DEPS_BUILD := gcc libc6-dev make pkg-config libevent-dev libcurl4-openssl-dev libssl-dev libsodium-dev liblmdb-dev libjansson-dev \
 	      libconfuse-dev perl
 DEPS_TEST  := libcmocka-dev clang libclang-rt-dev nginx-light mandoc nodejs npm curl
 DEPS_LINT  := clang-format clang-tidy cppcheck
