@@ -168,8 +168,29 @@ name_of_provider(const void *ctx, unsigned i)
 	return catalog_at(i)->id;
 }
 
+/*
+ * What stands before the slash of a model id must mean one thing. Of the presets for local servers
+ * one may have the name of another as long as no connection is of that other one, as in the
+ * registry.
+ */
+static bool
+name_is_clear(
+    const struct conf *c, const struct catalog_provider *p, const struct catalog_provider *named)
+{
+	if (named == NULL || named == p)
+		return true;
+	if (!named->local || !p->local)
+		return false;
+	for (unsigned i = 0; i < c->nconnections; i++)
+		if (c->connection[i].provider != NULL &&
+		    catalog_find(c->connection[i].provider) == named)
+			return false;
+	return true;
+}
+
 static int
-provider_check(const struct conf_connection *n, const struct catalog_provider *p, struct buf *err)
+provider_check(const struct conf *c, const struct conf_connection *n,
+    const struct catalog_provider *p, struct buf *err)
 {
 	const struct catalog_provider *named = catalog_find(n->name);
 	const char *near;
@@ -186,7 +207,7 @@ provider_check(const struct conf_connection *n, const struct catalog_provider *p
 		    near != NULL ? "\"?" : "; omniroute-ctl providers available lists it");
 		return E_NOT_FOUND;
 	}
-	if (named != NULL && named != p) {
+	if (!name_is_clear(c, p, named)) {
 		buf_addf(err, "the name is that of the provider %s (%s); allowed: any other",
 		    named->id, named->name);
 		return E_EXISTS;
@@ -234,7 +255,7 @@ connection_complete(const struct conf *c, const struct conf_connection *n, struc
 	int r = name_check(n->name, err);
 
 	if (r == 0)
-		r = provider_check(n, p, err);
+		r = provider_check(c, n, p, err);
 	if (r == 0)
 		r = base_url_check(c, n, p, err);
 	if (r == 0 && n->key == NULL && p->key_required) {

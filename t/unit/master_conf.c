@@ -323,6 +323,15 @@ test_errors_in_sections(void **state)
 	    "omniroute.conf:1: connection \"groq\": the name is that of the provider groq (Groq); "
 	    "allowed: "
 	    "any other");
+	bad("connection \"vllm\" { provider = openai key = x }\n",
+	    "omniroute.conf:1: connection \"vllm\": the name is that of the provider vllm (vLLM); "
+	    "allowed: "
+	    "any other");
+	bad("connection \"gpu\" { provider = vllm }\nconnection \"vllm\" {\n provider = local\n "
+	    "base_url = \"http://127.0.0.1:8000/v1\"\n}\n",
+	    "omniroute.conf:2: connection \"vllm\": the name is that of the provider vllm (vLLM); "
+	    "allowed: "
+	    "any other");
 	bad("connection \"e\" { provider = echo key = x }\n",
 	    "omniroute.conf:1: connection \"e\": echo is built in and takes no key");
 	bad("connection \"a/b\" { provider = openai key = x }\n",
@@ -403,6 +412,21 @@ test_connections_and_keys(void **state)
 	assert_int_equal(c->key[0].scopes, SCOPE_CHAT);
 	assert_int_equal(c->key[1].scopes, SCOPE_CHAT | SCOPE_MANAGE);
 	assert_int_equal(c->key[1].rpm, 0);
+	conf_free(c);
+}
+
+/* A server of one's own may be called what it is. */
+static void
+test_local_server_named_after_its_kind(void **state)
+{
+	struct conf *c =
+	    good("connection \"vllm\" { provider = local base_url = "
+		 "\"http://127.0.0.1:8000/v1\" }\nconnection \"b\" { provider = ollama }\n");
+
+	(void)state;
+	assert_int_equal(c->nconnections, 2);
+	assert_string_equal(c->connection[0].name, "vllm");
+	assert_string_equal(c->connection[0].provider, "local");
 	conf_free(c);
 }
 
@@ -861,6 +885,7 @@ main(void)
 	    TEST(test_errors_in_sections),
 	    TEST(test_errors_do_not_show_keys),
 	    TEST(test_connections_and_keys),
+	    TEST(test_local_server_named_after_its_kind),
 	    TEST(test_private_base_urls),
 	    TEST(test_trusted_proxies),
 	    TEST(test_listeners),
