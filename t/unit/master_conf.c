@@ -327,8 +327,8 @@ test_errors_in_sections(void **state)
 	    "omniroute.conf:1: connection \"vllm\": the name is that of the provider vllm (vLLM); "
 	    "allowed: "
 	    "any other");
-	bad("connection \"gpu\" { provider = vllm }\nconnection \"vllm\" {\n provider = local\n "
-	    "base_url = \"http://127.0.0.1:8000/v1\"\n}\n",
+	bad("connection \"gpu\" { provider = vllm }\nconnection \"vllm\" { provider = local "
+	    "base_url = \"http://127.0.0.1:8000/v1\" }\n",
 	    "omniroute.conf:2: connection \"vllm\": the name is that of the provider vllm (vLLM); "
 	    "allowed: "
 	    "any other");
