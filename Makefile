@@ -86,6 +86,12 @@ $(B)/obj/catalog_data.o: $(B)/gen/catalog_data.c
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
+# Where the configuration is looked for is compiled in: another PREFIX makes these anew.
+$(B)/gen/sysconfdir: FORCE
+	@mkdir -p $(@D)
+	@echo '$(SYSCONFDIR)' | cmp -s - $@ || echo '$(SYSCONFDIR)' > $@
+$(call obj,master/conf.c master/options.c): $(B)/gen/sysconfdir
+
 # ---- tests ----------------------------------------------------------------------------------------------------------
 # A unit test links against everything but the two main()s; t/010-unit.t runs them.
 UNITBIN := $(patsubst t/unit/%.c,$(B)/t/unit/%,$(UNIT))
@@ -194,10 +200,14 @@ install: all
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(SBINDIR)/,omniroute omniroute-ctl) $(addprefix $(DESTDIR)$(MANDIR)/man8/,$(MAN8)) \
 		$(addprefix $(DESTDIR)$(MANDIR)/man5/,$(MAN5)) $(addprefix $(DESTDIR)$(MANDIR)/man7/,$(MAN7))
+	@# A configuration that somebody has changed stays.
+	! cmp -s etc/omniroute.conf $(DESTDIR)$(SYSCONFDIR)/omniroute/omniroute.conf || \
+		rm -f $(DESTDIR)$(SYSCONFDIR)/omniroute/omniroute.conf
+	test ! -d $(DESTDIR)$(SYSCONFDIR)/omniroute || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(SYSCONFDIR)/omniroute
 
 clean:
 	rm -rf build
 
-.PHONY: all run check asan fuzz fuzzbin bench tidy format deps check-deps testbin install uninstall clean t/sdk/node_modules
+.PHONY: all run check asan fuzz fuzzbin bench tidy format deps check-deps testbin install uninstall clean t/sdk/node_modules FORCE
 .SECONDARY:
 -include $(ALLOBJ:.o=.d) $(patsubst %.o,%.d,$(FUZZLIB))
