@@ -223,7 +223,10 @@ listener_open(
 			   &l->private_key, err)) != 0)
 		return r;
 	if (l->fd == -1 && (l->fd = bind_retry(&a, len, c->mode, wait_ms)) == -1) {
-		buf_addf(err, "listen %s: %s", c->name, strerror(errno));
+		buf_addf(err, "listen %s: %s%s", c->name, strerror(errno),
+		    errno == EADDRINUSE
+			? ": another program has it; stop that one or choose another address"
+			: "");
 		return E_SYSTEM;
 	}
 	l->bound = true;

@@ -101,8 +101,10 @@ lock_take(const char *dir, int inherited, int *fd, struct buf *err)
 	if (*fd == -1 || errno != EWOULDBLOCK) {
 		buf_addf(err, "%s: %s", path, strerror(errno));
 	} else if ((holder = pid_read(*fd)) > 0) {
-		buf_addf(err, "data directory %s is in use by the gateway with process id %ld", dir,
-		    holder);
+		buf_addf(err,
+		    "data directory %s is in use by the gateway with process id %ld; "
+		    "to stop that one: kill -QUIT %ld",
+		    dir, holder, holder);
 	} else {
 		buf_addf(err, "data directory %s is in use by another gateway", dir);
 	}

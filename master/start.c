@@ -56,8 +56,8 @@ say_failed(struct master *m, const char *why)
 	struct buf text = BUF_INIT(16384);
 
 	buf_addf(&text, "omniroute: %s\n", why);
-	if (m->daemon || m->supervisor != NULL)
-		log_error("%s", why);
+	if ((m->daemon && m->access_fd != -1) || m->supervisor != NULL)
+		log_error("%s", why); /* the log is elsewhere, or somebody reads it */
 	if (m->predecessor != NULL)
 		peer_failed(peer_fd(m->predecessor), why);
 	else if (start.inherit.peer != -1)
@@ -185,12 +185,33 @@ master_generation(struct master *m)
 		if ((r = store_reserve(m->store, "generation", GENERATIONS, &m->next_generation)) !=
 		    0) {
 			m->last_generation = m->next_generation;
-			log_error("no new generation number: %s", err_text(r));
-			return 0;
+			return 0; /* the store has said why */
 		}
 		m->last_generation = m->next_generation + GENERATIONS;
 	}
 	return m->next_generation++;
+}
+
+/* A store without its key file is a mishap: a new key would read nothing of what is in it. */
+static int
+open_key(struct master *m, struct buf *err)
+{
+	struct buf key = BUF_INIT(16384), store = BUF_INIT(16384);
+	int r = E_NOMEM;
+
+	buf_addf(&key, "%s/omniroute.key", m->conf->data_dir);
+	buf_addf(&store, "%s/store/data.mdb", m->conf->data_dir);
+	if (buf_cstr(&key) != NULL && buf_cstr(&store) != NULL)
+		r = seal_key_load(key.data, access(store.data, F_OK) != 0, &m->seal);
+	if (r == E_NOT_FOUND)
+		buf_addf(err,
+		    "%s is missing, and what is sealed in %s/store cannot be read without it: put "
+		    "the "
+		    "file back, or move the store away to begin anew",
+		    key.data, m->conf->data_dir);
+	buf_clear(&key);
+	buf_clear(&store);
+	return r;
 }
 
 static int
@@ -208,8 +229,7 @@ open_data(struct master *m)
 	if (!start.inherited)
 		lock_sign(m->lock_fd);
 	what = "key file";
-	buf_addf(&path, "%s/omniroute.key", dir);
-	if (buf_cstr(&path) == NULL || (r = seal_key_load(path.data, &m->seal)) != 0)
+	if ((r = open_key(m, &err)) != 0)
 		goto out;
 	what = "store";
 	buf_reset(&path);
@@ -427,8 +447,11 @@ master_main(const struct options *o, char **argv)
 	m.started_ns = clock_now_ns();
 	m.started_wall_us = clock_wall_us();
 	m.exe_path = upgrade_program(argv[0]);
-	m.exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	start.inherited = !o->test && inherit_take(&start.inherit);
+	if (o->daemon && !start.inherited)
+		close_range(
+		    STDERR_FILENO + 1, ~0u, 0); /* whoever waits for their end waits in vain */
+	m.exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	m.exit_code = MASTER_EXIT_FAILED;
 	if (load(&m, o) != 0)
 		goto out;

@@ -193,7 +193,7 @@ load_credential(struct seal_key *key)
 }
 
 int
-seal_key_load(const char *path, struct seal_key *key)
+seal_key_load(const char *path, bool may_make, struct seal_key *key)
 {
 	int r;
 
@@ -202,7 +202,7 @@ seal_key_load(const char *path, struct seal_key *key)
 	r = load_credential(key);
 	if (r == E_NOT_FOUND)
 		r = load_file(path, true, key);
-	if (r == E_NOT_FOUND)
+	if (r == E_NOT_FOUND && may_make)
 		r = make_file(path, key);
 	if (r == E_EXISTS)
 		r = load_file(path, true, key);

@@ -2,7 +2,7 @@
  * seal: keeping secrets (libsodium). Only the master calls seal_* and password_*; workers only key_digest.
  *
  * seal_init          sodium_init and checks; call once, first. 0 or E_CRYPTO.
- * seal_key_load      the 32-byte key from `path` (mode 0600, owner us); made when absent. From the credential
+ * seal_key_load      the 32-byte key from `path` (mode 0600, owner us); made when absent and `may_make`, else E_NOT_FOUND. From the credential
  *                    directory of the service manager ($CREDENTIALS_DIRECTORY/omniroute.key) when that exists. The
  *                    log says what is wrong: E_DENIED (others may read it), E_SYNTAX (not 32 bytes), E_SYSTEM.
  * seal_text          XChaCha20-Poly1305; output "s1:" + base64url(nonce | ciphertext). `context` is authenticated (the
@@ -26,7 +26,7 @@ struct seal_key {
 };
 
 int seal_init(void) must_check;
-int seal_key_load(const char *path, struct seal_key *key) must_check;
+int seal_key_load(const char *path, bool may_make, struct seal_key *key) must_check;
 void seal_key_wipe(struct seal_key *key);
 char *seal_text(const struct seal_key *key, const char *context, const char *text, size_t n) must_check;
 char *seal_open(const struct seal_key *key, const char *context, const char *sealed, size_t *n) must_check;

@@ -77,10 +77,13 @@ error_of(int rc)
 	}
 }
 
+/* Said once: what is tried again every second fails with the same words until it works. */
 static int
-report(const struct store *s, const char *what, int rc)
+report(struct store *s, const char *what, int rc)
 {
-	log_error("store %s: %s: %s", s->dir, what, mdb_strerror(rc));
+	if (rc != s->reported)
+		log_error("store %s: %s: %s", s->dir, what, mdb_strerror(rc));
+	s->reported = rc;
 	return error_of(rc);
 }
 
@@ -220,8 +223,12 @@ txn_end(struct store_txn *t, int r)
 		mdb_txn_abort(t->txn);
 		return r;
 	}
-	rc = mdb_txn_commit(t->txn);
-	return rc == 0 ? 0 : store_txn_fail(t, "commit", rc);
+	if ((rc = mdb_txn_commit(t->txn)) != 0)
+		return store_txn_fail(t, "commit", rc);
+	if (t->store->reported != 0)
+		log_notice("store %s: writing works again", t->store->dir);
+	t->store->reported = 0;
+	return 0;
 }
 
 int

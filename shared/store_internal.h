@@ -27,6 +27,7 @@ struct store {
 	MDB_env *env; /* NULL: has to be opened again */
 	MDB_dbi dbi[STORE_TABLES];
 	bool broken, writing;
+	int reported; /* the error that the log knows of; 0: none since the last commit */
 	char dir[];
 };
 

@@ -44,7 +44,7 @@ setup(void **state)
 	m.conf = &conf;
 	memset(m.key_salt, 7, sizeof m.key_salt);
 	buf_reset(&why);
-	return seal_key_load(path, &m.seal) || store_open(dir, &m.store) ? -1 : 0;
+	return seal_key_load(path, true, &m.seal) || store_open(dir, &m.store) ? -1 : 0;
 }
 
 static int

@@ -99,14 +99,16 @@ key_is_made_once(void **state)
 	struct stat st;
 
 	(void)state;
-	assert_int_equal(seal_key_load(path, &a), 0);
+	assert_int_equal(seal_key_load(path, false, &a), E_NOT_FOUND);
+	assert_int_not_equal(access(path, F_OK), 0);
+	assert_int_equal(seal_key_load(path, true, &a), 0);
 	assert_memory_not_equal(&a, &zero, sizeof a);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
 	assert_int_equal(st.st_size, 32);
 	assert_int_equal(st.st_nlink, 1);
 	assert_int_equal(list_and_remove(dir, false), 2); /* key and log: nothing is left over */
-	assert_int_equal(seal_key_load(path, &b), 0);
+	assert_int_equal(seal_key_load(path, true, &b), 0);
 	assert_memory_equal(&a, &b, sizeof a);
 	seal_key_wipe(&a);
 	assert_memory_equal(&a, &zero, sizeof a);
@@ -121,17 +123,17 @@ key_that_others_can_read(void **state)
 	static const mode_t modes[] = {0640, 0604, 0620, 0601};
 
 	(void)state;
-	assert_int_equal(seal_key_load(path, &k), 0);
+	assert_int_equal(seal_key_load(path, true, &k), 0);
 	for (unsigned i = 0; i < NELEM(modes); i++) {
 		assert_int_equal(chmod(path, modes[i]), 0);
-		assert_int_equal(seal_key_load(path, &k), E_DENIED);
+		assert_int_equal(seal_key_load(path, true, &k), E_DENIED);
 		assert_memory_equal(&k, &zero, sizeof k);
 	}
 	assert_true(log_says("has mode 0640"));
 	assert_true(log_says("chmod 600"));
 	assert_true(log_says(path));
 	assert_int_equal(chmod(path, 0400), 0);
-	assert_int_equal(seal_key_load(path, &k), 0);
+	assert_int_equal(seal_key_load(path, true, &k), 0);
 	seal_key_wipe(&k);
 }
 
@@ -144,15 +146,15 @@ key_of_another_length(void **state)
 
 	(void)state;
 	write_file(path, bytes, 31, 0600);
-	assert_int_equal(seal_key_load(path, &k), E_SYNTAX);
+	assert_int_equal(seal_key_load(path, true, &k), E_SYNTAX);
 	assert_true(log_says("has less than 32 bytes"));
 	write_file(path, bytes, 33, 0600);
-	assert_int_equal(seal_key_load(path, &k), E_SYNTAX);
+	assert_int_equal(seal_key_load(path, true, &k), E_SYNTAX);
 	assert_true(log_says("has more than 32 bytes"));
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_size, 33); /* left as it is */
 	write_file(path, bytes, 0, 0600);
-	assert_int_equal(seal_key_load(path, &k), E_SYNTAX);
+	assert_int_equal(seal_key_load(path, true, &k), E_SYNTAX);
 }
 
 static void
@@ -165,12 +167,12 @@ key_behind_a_link_or_in_no_file(void **state)
 	snprintf(target, sizeof target, "%s/elsewhere", dir);
 	write_file(target, "0123456789abcdef0123456789abcdef", 32, 0600);
 	assert_int_equal(symlink(target, path), 0);
-	assert_int_equal(seal_key_load(path, &k), E_SYSTEM);
+	assert_int_equal(seal_key_load(path, true, &k), E_SYSTEM);
 	unlink(path);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(seal_key_load(path, &k), E_SYNTAX); /* and does not hang */
+	assert_int_equal(seal_key_load(path, true, &k), E_SYNTAX); /* and does not hang */
 	snprintf(target, sizeof target, "%s/no/such/folder", dir);
-	assert_int_equal(seal_key_load(target, &k), E_SYSTEM);
+	assert_int_equal(seal_key_load(target, true, &k), E_SYSTEM);
 	assert_true(log_says("No such file or directory"));
 }
 
@@ -184,9 +186,9 @@ key_of_another_user(void **state)
 	(void)state;
 	if (geteuid() != 0)
 		skip(); /* only root can make a file of somebody else's */
-	assert_int_equal(seal_key_load(path, &k), 0);
+	assert_int_equal(seal_key_load(path, true, &k), 0);
 	assert_int_equal(chown(path, 12345, 12345), 0);
-	assert_int_equal(seal_key_load(path, &k), 0); /* root, before it becomes that user */
+	assert_int_equal(seal_key_load(path, true, &k), 0); /* root, before it becomes that user */
 	seal_key_wipe(&k);
 	assert_int_equal(chmod(dir, 0755), 0);
 	pid = fork();
@@ -194,7 +196,7 @@ key_of_another_user(void **state)
 	if (pid == 0) {
 		if (setuid(12345) != 0)
 			_exit(99);
-		_exit(seal_key_load(path, &k) == 0 ? 0 : 1);
+		_exit(seal_key_load(path, true, &k) == 0 ? 0 : 1);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
@@ -203,7 +205,7 @@ key_of_another_user(void **state)
 	if (pid == 0) {
 		if (setuid(12346) != 0)
 			_exit(99);
-		_exit(seal_key_load(path, &k) == E_SYSTEM ? 0 : 1);
+		_exit(seal_key_load(path, true, &k) == E_SYSTEM ? 0 : 1);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
@@ -220,13 +222,13 @@ key_from_the_service_manager(void **state)
 	snprintf(cred, sizeof cred, "%s/omniroute.key", dir);
 	write_file(cred, bytes, sizeof bytes, 0440);
 	setenv("CREDENTIALS_DIRECTORY", dir, 1);
-	assert_int_equal(seal_key_load(path, &k), 0);
+	assert_int_equal(seal_key_load(path, true, &k), 0);
 	assert_memory_equal(k.bytes, bytes, 32);
 	assert_int_equal(access(path, F_OK), -1); /* no second key is made */
 	write_file(cred, bytes, 5, 0440);
-	assert_int_equal(seal_key_load(path, &k), E_SYNTAX);
+	assert_int_equal(seal_key_load(path, true, &k), E_SYNTAX);
 	unlink(cred);
-	assert_int_equal(seal_key_load(path, &k), 0); /* the directory holds other things only */
+	assert_int_equal(seal_key_load(path, true, &k), 0); /* the directory holds other things only */
 	assert_int_equal(access(path, F_OK), 0);
 	seal_key_wipe(&k);
 	unsetenv("CREDENTIALS_DIRECTORY");
@@ -250,7 +252,7 @@ key_made_by_many(void **state)
 		if (pid == 0) {
 			close(gate[1]);
 			(void)!read(gate[0], &c, 1); /* end of file opens the gate */
-			if (seal_key_load(path, &k) != 0 || write(answer[1], k.bytes, 32) != 32)
+			if (seal_key_load(path, true, &k) != 0 || write(answer[1], k.bytes, 32) != 32)
 				_exit(1);
 			_exit(0);
 		}
