@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@
 #define CLIENTS_MAX 64
 #define SILENT_S 120 /* between two requests */
 #define UNREAD_S 20  /* an answer that is not read */
+#define PAUSE_S 1    /* after an accept that failed: there are no descriptors, say */
 
 struct control_client {
 	TAILQ_ENTRY(control_client) link;
@@ -60,7 +62,9 @@ struct control_job {
 struct control {
 	struct master *m;
 	struct evconnlistener *listener;
-	char path[sizeof((struct sockaddr_un *)0)->sun_path];
+	struct event *again; /* accepts again after a pause */
+	bool paused;
+	char path[PATH_MAX];
 	unsigned nclients;
 	TAILQ_HEAD(, control_client) clients;
 };
@@ -457,12 +461,27 @@ on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *sa, int
 	}
 }
 
+/* What made it fail is still there in the next turn of the loop. */
 static void
 on_accept_error(struct evconnlistener *l, void *ctx)
 {
-	(void)l;
-	(void)ctx;
+	static const struct timeval pause = {.tv_sec = PAUSE_S};
+	struct control *c = ctx;
+
 	log_error("control: accept: %s", strerror(errno));
+	if (event_add(c->again, &pause) == 0)
+		evconnlistener_disable(l);
+}
+
+static void
+on_again(evutil_socket_t fd, short what, void *ctx)
+{
+	struct control *c = ctx;
+
+	(void)fd;
+	(void)what;
+	if (!c->paused)
+		evconnlistener_enable(c->listener);
 }
 
 /* ---- the socket ---- */
@@ -471,25 +490,28 @@ on_accept_error(struct evconnlistener *l, void *ctx)
 static int
 bind_socket(struct control *c)
 {
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	struct sockaddr_un sun;
 	mode_t mask;
-	int fd, r;
+	int dir, fd, r = control_address(c->path, &sun, &dir);
 
-	memcpy(sun.sun_path, c->path, sizeof sun.sun_path);
+	if (r != 0)
+		return r;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return E_SYSTEM;
 	unlink(c->path);
 	mask = umask(0177);
-	r = bind(fd, (struct sockaddr *)&sun, sizeof sun);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&sun, sizeof sun) != 0 ||
+	    listen(fd, CLIENTS_MAX) != 0)
+		r = E_SYSTEM;
 	umask(mask);
-	if (r == 0)
-		r = listen(fd, CLIENTS_MAX);
+	if (r != 0)
+		log_error("control: %s: %s", c->path, strerror(errno));
+	if (dir >= 0)
+		close(dir);
 	if (r == 0)
 		return fd;
-	log_error("control: %s: %s", c->path, strerror(errno));
-	close(fd);
-	return E_SYSTEM;
+	if (fd >= 0)
+		close(fd);
+	return r;
 }
 
 int
@@ -504,10 +526,6 @@ control_start(struct master *m, int inherited_fd)
 	TAILQ_INIT(&c->clients);
 	n = snprintf(c->path, sizeof c->path, "%s/control.sock", m->conf->data_dir);
 	if (n < 0 || (size_t)n >= sizeof c->path) {
-		log_error("control: the path %s/control.sock is longer than a socket's may be (%zu "
-			  "bytes): "
-			  "choose a shorter data_dir",
-		    m->conf->data_dir, sizeof c->path - 1);
 		r = E_TOO_LONG;
 		goto out;
 	}
@@ -526,10 +544,15 @@ control_start(struct master *m, int inherited_fd)
 	    m->base, on_accept, c, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
 	if (!c->listener)
 		goto out;
+	fd = -1; /* the listener's */
+	if ((c->again = event_new(m->base, -1, 0, on_again, c)) == NULL)
+		goto out;
 	evconnlistener_set_error_cb(c->listener, on_accept_error);
 	m->control = c;
 	return 0;
 out:
+	if (c->listener)
+		evconnlistener_free(c->listener);
 	if (fd >= 0)
 		close(fd);
 	free(c);
@@ -547,6 +570,7 @@ control_pause(struct master *m, bool paused)
 {
 	if (!m->control)
 		return;
+	m->control->paused = paused;
 	if (paused)
 		evconnlistener_disable(m->control->listener);
 	else
@@ -573,6 +597,7 @@ control_free(struct master *m, bool unlink_socket)
 		next_client = TAILQ_NEXT(client, link);
 		client_free(client);
 	}
+	event_free(c->again);
 	evconnlistener_free(c->listener);
 	if (unlink_socket)
 		unlink(c->path);

@@ -1,7 +1,10 @@
 #include "shared/control.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -244,33 +247,59 @@ wait_ready(int fd, short events, uint64_t deadline_ns)
 	}
 }
 
+int
+control_address(const char *path, struct sockaddr_un *sun, int *dir)
+{
+	const char *name = strrchr(path, '/');
+	char folder[PATH_MAX];
+	size_t n = strlen(path);
+	int len;
+
+	*dir = -1;
+	*sun = (struct sockaddr_un){.sun_family = AF_UNIX};
+	if (n < sizeof sun->sun_path) {
+		memcpy(sun->sun_path, path, n);
+		return 0;
+	}
+	if (name == NULL || (size_t)(name - path) >= sizeof folder)
+		return E_TOO_LONG;
+	memcpy(folder, path, (size_t)(name - path));
+	folder[name - path] = '\0';
+	if ((*dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC)) == -1)
+		return errno_error();
+	len = snprintf(sun->sun_path, sizeof sun->sun_path, "/proc/self/fd/%d%s", *dir, name);
+	if (len > 0 && (size_t)len < sizeof sun->sun_path)
+		return 0;
+	close(*dir);
+	*dir = -1;
+	return E_TOO_LONG;
+}
+
 /* A full backlog gives EAGAIN at once on a Unix socket: try again until the time is over. */
 static int
 connect_to(const char *path, uint64_t deadline_ns, int *out)
 {
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	size_t n = strlen(path);
-	int fd, r;
+	struct sockaddr_un sun;
+	int dir, fd, saved, r = control_address(path, &sun, &dir);
 
-	if (n >= sizeof sun.sun_path)
-		return E_TOO_LONG;
-	memcpy(sun.sun_path, path, n);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return E_SYSTEM;
-	while (connect(fd, (struct sockaddr *)&sun, sizeof sun) != 0) {
-		if (errno == EINTR)
-			continue;
-		r = errno_error();
-		if (errno == EAGAIN && clock_now_ns() < deadline_ns) {
-			poll(NULL, 0, 10);
-			continue;
-		}
-		close(fd);
+	if (r != 0)
 		return r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	while (r == 0 && (fd < 0 || connect(fd, (struct sockaddr *)&sun, sizeof sun) != 0)) {
+		if (fd >= 0 && errno == EAGAIN && clock_now_ns() < deadline_ns)
+			poll(NULL, 0, 10);
+		else if (fd < 0 || errno != EINTR)
+			r = errno_error();
 	}
-	*out = fd;
-	return 0;
+	saved = errno;
+	if (dir >= 0)
+		close(dir);
+	if (r == 0)
+		*out = fd;
+	else if (fd >= 0)
+		close(fd);
+	errno = saved; /* the caller names it */
+	return r;
 }
 
 static int
@@ -360,7 +389,7 @@ control_call(const char *path, const char *method, json_t *params, int timeout_m
 	r = connect_to(path, deadline, &fd);
 	if (r == 0)
 		r = send_all(fd, line, strlen(line), deadline);
-	if (r == 0)
+	if (r == 0 || (r == E_CLOSED && fd >= 0)) /* who refuses does so without listening first */
 		r = receive_line(fd, &answer, deadline);
 	if (r == 0)
 		r = read_answer(&answer, result, error);

@@ -15,6 +15,7 @@
 #define OMNIROUTE_MASTER_CTL_CTL_H
 
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include "shared/base.h"
@@ -58,7 +59,7 @@ struct ctl {
 	unsigned nargs;
 	const char *
 	    value[CTL_OPTIONS_MAX]; /* of command->options, in order; "" for a flag that is there */
-	char path[256];             /* of the socket */
+	char path[PATH_MAX];        /* of the socket */
 };
 
 /* command.c */
