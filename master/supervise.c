@@ -22,6 +22,9 @@
 #define GIVE_UP_AFTER 5 /* early deaths before anything was ever served */
 /* A worker that serves this long makes earlier deaths forgotten. */
 #define FORGIVE_NS (10 * NS_PER_SEC)
+#define FULL_MS 500 /* until slots are looked for again */
+#define REFUSED_MS \
+	10000u /* until those that said "never again" are asked again, if nobody else serves */
 
 struct supervisor {
 	struct proc_list procs;
@@ -178,6 +181,20 @@ make_room(struct supervisor *s)
 	return false;
 }
 
+/* Nothing was ever served, and nothing tells that it will be. */
+static void
+check_hope(struct master *m)
+{
+	const struct supervisor *s = m->supervisor;
+
+	if (m->serving || s->stopping)
+		return;
+	if (s->throttle.early >= GIVE_UP_AFTER)
+		master_give_up(m, "the workers die as soon as they are started");
+	else if (s->refused > 0 && wanted(m) == 0)
+		master_give_up(m, "the workers refuse to start");
+}
+
 static void
 bear(struct master *m, unsigned missing)
 {
@@ -189,12 +206,12 @@ bear(struct master *m, unsigned missing)
 	while (missing-- > 0 && (r = proc_start(m, s->epoch, &s->identity, on_message)) == 0)
 		continue;
 	if (r == E_FULL) {
-		make_room(s); /* the death of the retired one comes back here */
-		return;
-	}
-	if (r != 0) {
+		make_room(s);
+		birth_later(s, FULL_MS); /* another master's slots become free without a word */
+	} else if (r != 0) {
 		throttle_died(&s->throttle, DEATH_EARLY);
 		birth_later(s, MAX(throttle_delay_ms(&s->throttle), 100u));
+		check_hope(m);
 	}
 }
 
@@ -234,6 +251,7 @@ on_birth(evutil_socket_t fd, short what, void *ctx)
 	(void)fd;
 	(void)what;
 	m->supervisor->birth_ns = 0;
+	m->supervisor->refused = 0;
 	supervise_check(m);
 }
 
@@ -304,10 +322,13 @@ after_death(struct master *m, enum death how)
 			log_warn("workers die young: the next one starts in %u ms",
 			    throttle_delay_ms(&s->throttle));
 	}
-	if (!m->serving && !s->stopping && s->throttle.early >= GIVE_UP_AFTER)
-		master_give_up(m, "the workers die as soon as they are started");
-	else if (!m->serving && !s->stopping && s->refused > 0 && wanted(m) == 0)
-		master_give_up(m, "the workers refuse to start");
+	check_hope(m);
+	if (how == DEATH_NO_RETRY && m->serving && wanted(m) == 0 && !s->stopping && !s->retired) {
+		log_error(
+		    "no worker is left that would serve: another attempt in %u s, or at a reload",
+		    REFUSED_MS / 1000);
+		birth_later(s, REFUSED_MS);
+	}
 }
 
 bool
@@ -370,9 +391,12 @@ supervise_retire(struct master *m)
 void
 supervise_resume(struct master *m)
 {
-	if (!m->supervisor->retired)
-		return;
-	m->supervisor->retired = false;
+	struct supervisor *s = m->supervisor;
+
+	s->retired = false;
+	s->refused = 0;
+	s->throttle.early = 0;
+	s->birth_ns = 0;
 	supervise_check(m);
 }
 

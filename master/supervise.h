@@ -7,7 +7,8 @@
  * supervise_reap       a child has ended; false: it was no worker.
  * supervise_check      the rule; for whoever has changed something that it looks at.
  * supervise_roll       new configuration: a new epoch.
- * supervise_retire     WINCH: none wanted until supervise_resume (HUP).
+ * supervise_retire     WINCH: none wanted until supervise_resume (HUP), which also forgets who died young
+ *                      or refused to start.
  * supervise_stop       none wanted any more; gracefully or at once.
  * supervise_count      processes that still live.
  */
