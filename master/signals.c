@@ -1,9 +1,13 @@
 #include "master/signals.h"
 
 #include <event2/event.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "master/supervise.h"
 #include "master/upgrade.h"
@@ -49,6 +53,25 @@ upgrade(struct master *m)
 	master_upgrade(m, NULL, NULL);
 }
 
+/* The kernel sends WINCH to whoever stands in the foreground of a terminal that is resized; that is
+ * nobody's order. */
+static bool
+terminal_resized(struct winsize *last)
+{
+	struct winsize now;
+	int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+	bool resized = false;
+
+	if (fd == -1)
+		return false;
+	if (ioctl(fd, TIOCGWINSZ, &now) == 0) {
+		resized = memcmp(&now, last, sizeof now) != 0;
+		*last = now;
+	}
+	close(fd);
+	return resized;
+}
+
 static const struct row {
 	int signo;
 	const char *name;
@@ -67,6 +90,7 @@ static const struct row {
 struct signals {
 	struct event *event[NELEM(table)], *drain;
 	unsigned pending; /* a bit per row */
+	struct winsize terminal;
 };
 
 static void
@@ -91,7 +115,8 @@ on_drain(evutil_socket_t fd, short what, void *ctx)
 	(void)what;
 	m->signals->pending = 0;
 	for (size_t i = 0; i < NELEM(table); i++) {
-		if ((pending >> i & 1) == 0)
+		if ((pending >> i & 1) == 0 ||
+		    (table[i].signo == SIGWINCH && terminal_resized(&m->signals->terminal)))
 			continue;
 		if (table[i].signo != SIGCHLD)
 			log_notice("signal %s", table[i].name);
@@ -107,6 +132,7 @@ signals_start(struct master *m)
 	if (s == NULL)
 		return E_NOMEM;
 	m->signals = s;
+	(void)terminal_resized(&s->terminal);
 	if ((s->drain = event_new(m->base, -1, 0, on_drain, m)) == NULL)
 		return E_NOMEM;
 	for (size_t i = 0; i < NELEM(table); i++) {
