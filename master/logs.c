@@ -30,7 +30,7 @@ error_log_open(const struct master *m, const struct conf *c, struct buf *err)
 }
 
 static int
-access_log_open(struct master *m, const struct conf *c, struct buf *err)
+access_log_open(const struct conf *c, int *out, struct buf *err)
 {
 	bool none = c->access_log == NULL || c->access_log[0] == '\0';
 	const char *path = none ? "/dev/null" : c->access_log;
@@ -40,19 +40,24 @@ access_log_open(struct master *m, const struct conf *c, struct buf *err)
 		buf_addf(err, "access_log %s: %s", path, strerror(errno));
 		return E_SYSTEM;
 	}
-	if (m->access_fd != -1)
-		close(m->access_fd);
-	m->access_fd = fd;
+	*out = fd;
 	return 0;
 }
 
 int
 logs_open(struct master *m, const struct conf *c, struct buf *err)
 {
-	int r = access_log_open(m, c, err);
+	int access, r = access_log_open(c, &access, err);
 
-	if (r != 0 || (r = error_log_open(m, c, err)) != 0)
+	if (r != 0)
 		return r;
+	if ((r = error_log_open(m, c, err)) != 0) {
+		close(access);
+		return r;
+	}
+	if (m->access_fd != -1)
+		close(m->access_fd);
+	m->access_fd = access;
 	log_set_level((enum log_level)c->log_level);
 	log_set_json(c->log_format == 1);
 	return 0;
