@@ -9,6 +9,7 @@
 #include "master/ctl/ctl.h"
 
 #define SECRET_MAX 16384
+#define INTERRUPT 3 /* ^C */
 
 void
 ctl_free_secret(char *secret)
@@ -118,6 +119,7 @@ ctl_ask_secret(const struct ctl *c, const char *prompt, char **secret)
 	sigset_t block, before;
 	char line[SECRET_MAX];
 	size_t n = 0;
+	ssize_t got;
 	int fd = open("/dev/tty", O_RDWR | O_CLOEXEC), r;
 
 	if (fd < 0 || tcgetattr(fd, &old) != 0) {
@@ -136,13 +138,17 @@ ctl_ask_secret(const struct ctl *c, const char *prompt, char **secret)
 	quiet.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
 	tcsetattr(fd, TCSAFLUSH, &quiet);
 	dprintf(fd, "%s", prompt);
-	while (n < sizeof line && read(fd, line + n, 1) == 1 && line[n] != '\n' && line[n] != 3)
+	while ((got = read(fd, line + n, 1)) == 1 && line[n] != '\n' && line[n] != INTERRUPT &&
+	       n < sizeof line - 1)
 		n++;
 	tcsetattr(fd, TCSAFLUSH, &old);
 	dprintf(fd, "\n");
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	close(fd);
-	r = take(c, "the answer", line, n, secret);
+	if (got == 1 && line[n] == '\n')
+		r = take(c, "the answer", line, n, secret);
+	else /* half a key is none */
+		r = ctl_fail(c, CTL_USAGE, "no key was given");
 	explicit_bzero(line, sizeof line);
 	return r;
 }
