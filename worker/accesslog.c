@@ -104,14 +104,16 @@ put_ms(char *out, size_t size, uint64_t ms)
 	return (size_t)snprintf(out, size, "%" PRIu64 ".%03u", ms / 1000, (unsigned)(ms % 1000));
 }
 
+/* A peer without an address is a Unix socket's, or one that a proxy could not name. */
 static size_t
-put_addr(char *out, size_t size, const struct in6_addr *addr)
+put_addr(char *out, size_t size, const struct http_req *r)
 {
+	const struct in6_addr *addr = &r->peer;
 	char text[INET6_ADDRSTRLEN];
 	const char *p;
 
 	if (IN6_IS_ADDR_UNSPECIFIED(addr))
-		return put_text(out, size, "unix:", 5);
+		return r->local ? put_text(out, size, "unix:", 5) : 0;
 	if (IN6_IS_ADDR_V4MAPPED(addr))
 		p = inet_ntop(AF_INET, &addr->s6_addr[12], text, sizeof text);
 	else
@@ -128,20 +130,25 @@ put_time(char *out, size_t size, uint64_t wall_us)
 	return put_text(out, size, iso, CLOCK_ISO_LEN - 1);
 }
 
-/* What was cut may have cut a credential in two: the half that is left goes as well. */
+/* "GET /x HTTP/1.1". What was cut may have cut a credential in two: the half that is left goes as
+ * well. */
 static size_t
-put_request(char *out, size_t size, struct span method, struct span target)
+put_request(char *out, size_t size, const struct http_req *r)
 {
-	size_t n = MIN(method.n, size / 4), room = size - n - 1, len = MIN(target.n, room);
+	char version[] = " HTTP/1.0";
+	size_t tail = sizeof version - 1, n = MIN(r->method_text.n, size / 4);
+	size_t room = size - n - 1 - tail, len = MIN(r->target.n, room);
+	bool cut = len < r->target.n;
 
-	put_text(out, size, method.p, n);
+	version[tail - 1] = (char)('0' + r->minor);
+	put_text(out, size, r->method_text.p, n);
 	out[n] = ' ';
-	put_text(out + n + 1, room, target.p, len);
-	len = n + 1 + len;
-	if (target.n <= room)
-		return log_redact(out, len);
-	len = log_redact(out, len);
-	return len - MIN(len, LOG_SECRET_MAX);
+	put_text(out + n + 1, room, r->target.p, len);
+	len = log_redact(out, n + 1 + len);
+	if (cut)
+		return len - MIN(len, LOG_SECRET_MAX);
+	put_text(out + len, tail, version, tail);
+	return len + tail;
 }
 
 static size_t
@@ -153,7 +160,7 @@ value_of(void *ctx, enum logformat_var var, char *out, size_t size)
 
 	switch (var) {
 	case LOGVAR_remote_addr:
-		return put_addr(out, size, &r->peer);
+		return put_addr(out, size, r);
 	case LOGVAR_time:
 		return put_time(out, size, e->wall_us);
 	case LOGVAR_msec:
@@ -161,7 +168,7 @@ value_of(void *ctx, enum logformat_var var, char *out, size_t size)
 	case LOGVAR_method:
 		return put_text(out, size, r->method_text.p, r->method_text.n);
 	case LOGVAR_request:
-		return r->target.n == 0 ? 0 : put_request(out, size, r->method_text, r->target);
+		return r->target.n == 0 ? 0 : put_request(out, size, r);
 	case LOGVAR_path:
 		return log_redact(out, MIN(put_text(out, size, r->path.p, r->path.n), size));
 	case LOGVAR_status:

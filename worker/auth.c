@@ -82,6 +82,8 @@ check_keys(const struct auth_presented *p, struct snapshot *snap, uint64_t now_w
     const struct snap_key **first, struct auth_refusal *why)
 {
 	*first = NULL;
+	if (p->several)
+		return refuse(why, 401, "invalid_api_key", "Several API keys in one kind of header");
 	for (unsigned i = 0; i < AUTH_CREDENTIALS; i++) {
 		const struct snap_key *k = NULL;
 		struct span key;
@@ -136,6 +138,8 @@ auth_decide(const struct auth_presented *p, enum access access, struct snapshot 
 		return 0;
 	if ((status = check_keys(p, snap, now_wall_s, key, why)) != 0)
 		return status;
+	if (access == ACCESS_NOWHERE)
+		return 0;
 	if (*key != NULL)
 		return check_scope(p, access, *key, why);
 	if (needs_key(p, access, snapshot_head(snap)->settings.require_key))
@@ -144,14 +148,6 @@ auth_decide(const struct auth_presented *p, enum access access, struct snapshot 
 }
 
 /* ---- requests ---- */
-
-static bool
-peer_is_loopback(const struct http_req *r)
-{
-	if (IN6_IS_ADDR_V4MAPPED(&r->peer))
-		return r->peer.s6_addr[12] == 127;
-	return IN6_IS_ADDR_LOOPBACK(&r->peer);
-}
 
 /* The key's cell of the live region; NULL when the slot has meanwhile been given to another key. */
 static struct live_key *
@@ -181,13 +177,15 @@ note_key(struct http_req *r, const struct caller *caller, uint64_t now_wall_ms)
 bool
 auth_check(struct http_req *r, enum access access, struct snapshot *snap, struct caller *caller)
 {
-	struct auth_presented p = {.local = r->local, .loopback = r->local || peer_is_loopback(r)};
+	struct auth_presented p = {.local = r->local, .loopback = r->loopback};
 	uint64_t now_ms = clock_wall_us() / 1000;
 	struct auth_refusal why = {0};
 	int status;
 
-	for (unsigned i = 0; i < AUTH_CREDENTIALS; i++)
+	for (unsigned i = 0; i < AUTH_CREDENTIALS; i++) {
 		p.value[i] = http_header_get(r, credentials[i].header);
+		p.several |= p.value[i].p != NULL && http_header_count(r, credentials[i].header) > 1;
+	}
 	*caller = (struct caller){.snap = snap};
 	status = auth_decide(&p, access, snap, now_ms / 1000, &caller->key, &why);
 	if (status == 0) {

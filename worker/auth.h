@@ -4,7 +4,7 @@
  * A key comes as "Authorization: Bearer KEY", x-api-key or x-goog-api-key. Every key that is
  * presented must be valid, else 401, wherever the request comes from; of several the first in this
  * order says who it is. An Authorization of another scheme is a key that is not valid; an empty
- * value is none at all. Without any key a client is served on loopback and Unix listeners, or
+ * value is none at all, and a header that stands twice is not valid. Without any key a client is served on loopback and Unix listeners, or
  * everywhere or nowhere, as require_api_key says.
  *
  * auth_check   true and *caller, or false after the reply (401, 403) was sent. Sets r->note.key.
@@ -25,8 +25,9 @@
  * table. */
 struct auth_presented {
 	struct span value[AUTH_CREDENTIALS];
+	bool several;  /* one of them stands twice: which one counts is anybody's guess */
 	bool local;    /* http_req.local */
-	bool loopback; /* the peer has a loopback address, or none (Unix) */
+	bool loopback; /* http_req.loopback */
 };
 
 struct auth_refusal {

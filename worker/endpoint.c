@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "shared/buf.h"
 #include "worker/accesslog.h"
@@ -167,13 +168,13 @@ redirect(struct http_req *r)
 }
 
 static void
-allow(struct http_req *r, const struct endpoint *ep)
+allow(struct http_req *r, unsigned methods)
 {
 	char text[64];
 	size_t n = 0;
 
 	for (size_t i = 0; i < NELEM(method_names); i++)
-		if (ep->methods & method_names[i].bit)
+		if (methods & method_names[i].bit)
 			n += (size_t)snprintf(
 			    text + n, sizeof text - n, "%s, ", method_names[i].name);
 	snprintf(text + n, sizeof text - n, "OPTIONS");
@@ -190,12 +191,42 @@ not_found(struct http_req *r)
 static void
 wrong_method(struct http_req *r, const struct endpoint *ep)
 {
-	allow(r, ep);
-	if (r->method == HTTP_OPTIONS)
-		http_reply(r, 204, NULL, NULL, 0);
-	else
-		http_error(r, 405, "method_not_allowed", "This path does not take the method %.*s",
-		    (int)MIN(r->method_text.n, 20), r->method_text.p);
+	allow(r, ep->methods);
+	http_error(r, 405, "method_not_allowed", "This path does not take the method %.*s",
+	    (int)MIN(r->method_text.n, 20), r->method_text.p);
+}
+
+/* What a path takes, or "*": what there is at all. */
+static void
+options(struct http_req *r, const struct endpoint *ep)
+{
+	allow(r, ep != NULL ? ep->methods : GET | M(POST));
+	http_reply(r, 204, NULL, NULL, 0);
+}
+
+static bool
+is_asterisk(const struct http_req *r)
+{
+	return r->target.n == 1 && r->target.p[0] == '*';
+}
+
+/* A body that would first have to be unpacked: what it would grow to, nobody knows before. */
+static bool
+body_is_packed(const struct http_req *r)
+{
+	struct span coding = http_header_get(r, "content-encoding");
+
+	return r->expects_body && coding.n > 0 &&
+	       (coding.n != 8 || strncasecmp(coding.p, "identity", 8) != 0 ||
+		   http_header_count(r, "content-encoding") > 1);
+}
+
+static void
+packed_body(struct http_req *r)
+{
+	http_header(r, "Accept-Encoding", "identity");
+	http_error(r, 415, "unsupported_content_encoding",
+	    "A request body is taken as it is, without Content-Encoding");
 }
 
 /* ---- the handler ---- */
@@ -211,22 +242,32 @@ on_head(struct http_req *r)
 	const struct endpoint *ep;
 	struct caller caller;
 	struct span tail = {0};
+	bool fits;
 
 	http_header(r, "X-OmniRoute-Route-Class", class_of(r->path));
 	if (r->path.n > 1 && r->path.p[r->path.n - 1] == '/') {
 		redirect(r);
 		return;
 	}
-	if ((ep = find_endpoint(r->path, &tail)) == NULL) {
-		not_found(r);
+	ep = find_endpoint(r->path, &tail);
+	if (r->method == HTTP_OPTIONS && (ep != NULL || is_asterisk(r))) {
+		options(r, ep);
 		return;
 	}
-	if ((ep->methods & 1u << r->method) == 0) {
-		wrong_method(r, ep);
+	fits = ep != NULL && (ep->methods & 1u << r->method) != 0;
+	if (!auth_check(r, fits ? ep->access : ACCESS_NOWHERE, snap, &caller))
+		return;
+	if (!fits) {
+		if (ep != NULL)
+			wrong_method(r, ep);
+		else
+			not_found(r);
 		return;
 	}
-	if (!auth_check(r, ep->access, snap, &caller))
+	if (body_is_packed(r)) {
+		packed_body(r);
 		return;
+	}
 	/* What is posted by a client costs money; looking does not. */
 	if (ep->access == ACCESS_CLIENT && r->method == HTTP_POST && !auth_admit(r, &caller))
 		return;
@@ -259,8 +300,16 @@ PASS_ON(drain)
 PASS_ON(gone)
 #undef PASS_ON
 
+/* http's own errors: a head that could not be read has no path. */
+static void
+on_refuse(struct http_req *r)
+{
+	http_header(r, "X-OmniRoute-Route-Class", class_of(r->path));
+}
+
 const struct http_handler endpoint_handler = {
     .on_head = on_head,
+    .on_refuse = on_refuse,
     .on_body = on_body,
     .on_drain = on_drain,
     .on_gone = on_gone,

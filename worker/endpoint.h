@@ -3,8 +3,9 @@
  * body is read.
  *
  * A head is matched by canonical path: /api/v1/x and /v1/x are one, as are the paths that clients
- * without /v1 in their base URL use. Unknown path: 404; known path, other method: 405 with Allow.
- * Then the key (auth.h), then `head`.
+ * without /v1 in their base URL use. Then the key (auth.h). Unknown path: 404; known path, other
+ * method: 405 with Allow, or 204 for OPTIONS, which browsers send without a key; a body that is
+ * compressed: 415. Then `head`.
  *
  * head   replies at once, or calls http_accept_body. `tail` is what a pattern ending in "/" leaves,
  *        without the slash. `caller` lives as long as the call; the key in it as long as the
@@ -29,6 +30,7 @@ struct caller {
 
 enum access {
 	ACCESS_OPEN,   /* anybody (healthz, readyz) */
+	ACCESS_NOWHERE, /* an unknown path or method: a key is not needed, but a wrong one is told */
 	ACCESS_CLIENT, /* a valid key, or none where that is allowed */
 	ACCESS_MANAGE, /* a loopback or Unix peer, or a key with SCOPE_MANAGE */
 };

@@ -15,7 +15,7 @@
  *
  * After http_reply or http_end the request is finished and must not be touched. `ctx` is the handler's own pointer.
  * Malformed input never reaches the handler: http answers 400, 408, 413, 414, 417, 431, 501 or 505 itself, OpenAI-shaped
- * through http_error, and closes.
+ * through http_error, and closes. on_refuse, before such a reply to a request that on_head has not seen, may add headers.
  *
  * Replies: http_reply sends a whole one. A long one: http_start (length < 0: chunked, or until close for HTTP/1.0), then
  * http_write …, then http_end. Headers added with http_header before http_start/http_reply; Server is never sent,
@@ -50,6 +50,7 @@ struct http_req {
 	struct http_conn *conn;
 	void *ctx; /* the handler's */
 	enum http_method method;
+	int minor; /* of HTTP/1.x; without a target it says nothing */
 	struct span method_text;
 	struct span target; /* as sent, for the log */
 	struct span path;   /* canonical: decoded, no empty, "." or ".." segment (such a target never gets here) */
@@ -58,6 +59,7 @@ struct http_req {
 	char request_id[40]; /* the client's X-Request-Id if it is 1..36 of [A-Za-z0-9._-], else a fresh UUID */
 	struct in6_addr peer; /* who asks: the socket's peer, or what a trusted proxy says; IPv4 mapped; unspecified on Unix */
 	bool local;    /* Unix listener, or a loopback listener with a loopback peer */
+	bool loopback; /* the socket's peer is this machine, and so is who it speaks for */
 	bool tls;
 	bool expects_body;
 	uint64_t start_ns;
@@ -75,6 +77,7 @@ struct http_handler {
 						handed over, or it was broken off (status 499: the client left
 						before there was a reply). Also for http's own error replies, where the
 						spans may be empty. r->ctx may be stale: not to be used */
+	void (*on_refuse)(struct http_req *r); /* NULL: nothing to add. Nothing but http_header may be called */
 };
 
 struct event_base;
@@ -95,6 +98,7 @@ void http_server_free(struct http_server *s); /* closes all connections at once;
 unsigned http_connections(const struct http_server *s);
 
 struct span http_header_get(const struct http_req *r, const char *name); /* first of that name, any case; p NULL: none */
+unsigned http_header_count(const struct http_req *r, const char *name);
 void http_accept_body(struct http_req *r, uint64_t ceiling);
 
 void http_header(struct http_req *r, const char *name, const char *value);

@@ -148,5 +148,6 @@ peer_resolve(struct http_conn *c, const struct http1_head *h, const struct snaps
 		if (real.p != NULL && !peer_parse(real, &r->peer))
 			r->peer = in6addr_any;
 	}
+	r->loopback = c->unix_peer || (is_loopback(&c->peer) && is_loopback(&r->peer));
 	r->local = c->unix_peer || (c->loopback_listener && is_loopback(&r->peer));
 }

@@ -2,6 +2,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "shared/clock.h"
 #include "shared/err.h"
@@ -99,6 +100,8 @@ refuse(struct http_conn *c, int status, const char *why)
 		peer_resolve(c, NULL, c->s->current());
 	}
 	http_count(c->s, CTR_bad_requests, 1);
+	if (c->s->h->on_refuse != NULL)
+		c->s->h->on_refuse(&c->req);
 	conn_fail(c, status, "%s", why);
 }
 
@@ -171,6 +174,19 @@ http_header_get(const struct http_req *r, const char *name)
 	return http1_find(&c->s->head, name);
 }
 
+unsigned
+http_header_count(const struct http_req *r, const char *name)
+{
+	const struct http1_head *h = &r->conn->s->head;
+	size_t len = strlen(name);
+	unsigned n = 0;
+	if (http_header_get(r, name).p == NULL)
+		return 0;
+	for (unsigned i = 0; i < h->fields; i++)
+		n += h->field[i].name.n == len && strncasecmp(h->field[i].name.p, name, len) == 0;
+	return n;
+}
+
 /* The head moves to memory of its own, so that its spans hold until the reply is out. */
 static bool
 head_keep(struct http_conn *c, const char *p, size_t len)
@@ -191,7 +207,7 @@ head_apply(struct http_conn *c, const struct http1_head *h)
 	r->method_text = h->method;
 	r->method = method_of(h->method);
 	r->target = h->target;
-	c->minor = h->minor;
+	c->minor = r->minor = h->minor;
 	c->keep_alive = h->keep_alive;
 	c->expect_continue = h->expect_continue;
 	c->chunked_body = h->chunked;
@@ -240,6 +256,8 @@ head_complete(struct http_conn *c, const char *p, size_t len)
 	http_count(s, CTR_requests, 1);
 	conn_deadline(c, 0);
 	if (c->surplus) {
+		if (s->h->on_refuse != NULL)
+			s->h->on_refuse(&c->req);
 		http_header(&c->req, "Retry-After", "1");
 		conn_fail(c, 503, "The gateway has no free connection");
 		return;

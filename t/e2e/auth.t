@@ -51,6 +51,16 @@ for my $case (['auto', '', 1, 0], ['true', "require_api_key = true\n", 0, 0], ['
 			$up->script(OmniRoute::Upstream::reply_json($answer));
 			is_error(ask($to, $_), 401, %$refused, name => "$what: $_->[0]: " . substr($_->[1], 0, 14)) for @bad;
 			is_error(ask($to, $good[0], ['x-api-key', $wrong]), 401, %$refused, name => "$what: a good and a bad one");
+			is_error(ask($to, $good[2], ['x-api-key', $wrong]), 401, %$refused, name => "$what: one of two in the same header");
+			is_error(ask($to, ['Authorization', ''], ['authorization', "Bearer $wrong"]), 401, %$refused, name => "$what: behind an empty one");
+			for my $unknown ([GET => '/v1/none'], [DELETE => '/v1/models'], [GET => '/api/none'], [GET => '/none'], [GET => '/metrics']) {
+				my $r = OmniRoute::Http::request($to, @$unknown, headers => [['x-api-key', $wrong]]);
+				is_error($r, 401, %$refused, name => "$what: a wrong key at @$unknown");
+			}
+			is_error(OmniRoute::Http::request($to, GET => '/v1/none'), 404, code => 'unknown_url', name => "$what: an unknown path");
+			is_error(OmniRoute::Http::request($to, GET => '/v1/none', headers => [$good[2]]), 404, name => "$what: with a key");
+			is_error(OmniRoute::Http::request($to, DELETE => '/v1/models'), 405, code => 'method_not_allowed', name => "$what: an unknown method");
+			is(OmniRoute::Http::request($to, OPTIONS => '/v1/chat/completions')->{status}, 204, "$what: OPTIONS takes no key");
 			is(scalar($up->log), 0, "$what: nothing went upstream");
 			is(OmniRoute::Http::request($to, GET => '/healthz', headers => [['x-api-key', $wrong]])->{status}, 200, "$what: /healthz is open");
 		}

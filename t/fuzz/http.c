@@ -115,7 +115,7 @@ on_done(struct http_req *r)
 	must(open_request != r && r->status >= 200);
 }
 
-static const struct http_handler handler = {on_head, on_body, on_drain, on_gone, on_done};
+static const struct http_handler handler = {on_head, on_body, on_drain, on_gone, on_done, NULL};
 
 static void
 set_up(void)

@@ -28,6 +28,7 @@ request(void)
 	    .target = SPAN("/v1/models?x=1"),
 	    .path = SPAN("/v1/models"),
 	    .request_id = "id-1",
+	    .minor = 1,
 	    .start_ns = clock_now_ns(),
 	    .status = 200,
 	    .bytes_sent = 1234};
@@ -67,13 +68,17 @@ fields_are_written(void **state)
 	    logged(
 		"$remote_addr \"$request\" $status $bytes_sent $request_id $key $model $connection",
 		&r),
-	    "192.0.2.7 \"GET /v1/models?x=1\" 200 1234 id-1 laptop echo/echo-1 -\n");
+	    "192.0.2.7 \"GET /v1/models?x=1 HTTP/1.1\" 200 1234 id-1 laptop echo/echo-1 -\n");
 	assert_string_equal(logged("$method $path $scheme $worker", &r), "GET /v1/models http 5\n");
 	inet_pton(AF_INET6, "2001:db8::1", &r.peer);
 	r.tls = true;
 	assert_string_equal(logged("$remote_addr $scheme", &r), "2001:db8::1 https\n");
-	r.peer = in6addr_any;
+	r.peer = in6addr_any; /* of a Unix socket, or what a proxy could not name */
+	assert_string_equal(logged("$remote_addr", &r), "-\n");
+	r.local = true;
 	assert_string_equal(logged("$remote_addr", &r), "unix:\n");
+	r.minor = 0;
+	assert_string_equal(logged("$request", &r), "GET /v1/models?x=1 HTTP/1.0\n");
 }
 
 static void
@@ -115,7 +120,7 @@ credentials_do_not_get_there(void **state)
 
 	(void)state;
 	r.target = SPAN("/v1/models?key=abcdefgh12345&x=1");
-	assert_string_equal(logged("$request", &r), "GET /v1/models?key=***&x=1\n");
+	assert_string_equal(logged("$request", &r), "GET /v1/models?key=***&x=1 HTTP/1.1\n");
 	/* one that is cut in two where the value ends */
 	memset(target, 'p', sizeof target);
 	target[0] = '/';

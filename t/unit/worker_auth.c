@@ -116,6 +116,9 @@ static const struct rule rules[] = {
     {NONE, NONE, NONE, NEAR_ON_WILDCARD, ACCESS_MANAGE, REQUIRE_KEY_AUTO, 0, NULL},
     {NONE, NONE, NONE, NEAR, ACCESS_MANAGE, REQUIRE_KEY_ALWAYS, 0, NULL},
     /* open: not even a wrong key is looked at */
+    {NONE, NONE, NONE, FAR, ACCESS_NOWHERE, REQUIRE_KEY_ALWAYS, 0, NULL},
+    {NONE, TEXT("or-manage"), NONE, FAR, ACCESS_NOWHERE, REQUIRE_KEY_ALWAYS, 0, "or-manage"},
+    {TEXT("Bearer wrong"), NONE, NONE, NEAR, ACCESS_NOWHERE, REQUIRE_KEY_NEVER, 401, INVALID},
     {TEXT("Bearer wrong"), NONE, NONE, FAR, ACCESS_OPEN, REQUIRE_KEY_ALWAYS, 0, NULL},
 };
 
@@ -162,6 +165,10 @@ refusals_have_codes(void **state)
 	p.value[1] = (struct span)TEXT("or-manage");
 	assert_int_equal(auth_decide(&p, ACCESS_CLIENT, s, NOW, &key, &why), 403);
 	assert_string_equal(why.code, "insufficient_scope");
+	p.value[1] = (struct span)TEXT("or-chat");
+	p.several = true; /* and the other one was not looked at */
+	assert_int_equal(auth_decide(&p, ACCESS_CLIENT, s, NOW, &key, &why), 401);
+	assert_string_equal(why.code, "invalid_api_key");
 	snapshot_put(s);
 }
 

@@ -105,6 +105,35 @@ methods_are_checked(void **state)
 	assert_string_equal(fixture_header(reply, "Allow"), "POST, OPTIONS");
 	assert_null(fixture_header(reply, "Access-Control-Allow-Origin"));
 	assert_string_equal(fixture_body(reply), "");
+	reply = fixture_get("OPTIONS", "*", "");
+	assert_int_equal(fixture_status(reply), 204);
+	assert_string_equal(fixture_header(reply, "Allow"), "GET, HEAD, POST, OPTIONS");
+	assert_int_equal(fixture_status(fixture_get("OPTIONS", "/none", "")), 404);
+}
+
+/* What would have to be unpacked first is not taken, before a byte of it is read. */
+static void
+packed_bodies_are_refused(void **state)
+{
+	static const char *const packed[] = {"gzip", "br", "identity, gzip", "x"};
+	char fields[128];
+	const char *reply;
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(packed); i++) {
+		snprintf(fields, sizeof fields, "Content-Encoding: %s\r\nContent-Length: 10\r\n",
+		    packed[i]);
+		reply = fixture_get("POST", "/v1/chat/completions", fields);
+		if (fixture_status(reply) != 415 ||
+		    strstr(reply, "\"code\":\"unsupported_content_encoding\"") == NULL)
+			fail_msg("%s: %s", packed[i], reply);
+		assert_string_equal(fixture_header(reply, "Accept-Encoding"), "identity");
+	}
+	reply = fixture_get("POST", "/v1/chat/completions",
+	    "Content-Encoding: Identity\r\nContent-Length: 2\r\n\r\n{}");
+	assert_int_equal(fixture_status(reply), 400);
+	reply = fixture_get("GET", "/healthz", "Content-Encoding: gzip\r\n");
+	assert_int_equal(fixture_status(reply), 200);
 }
 
 static void
@@ -147,8 +176,19 @@ keys_are_asked_for(void **state)
 	assert_int_equal(fixture_status(reply), 200);
 	assert_int_not_equal(atomic_load(&worker.live->key[1].last_used_wall_ms), 0);
 	assert_int_equal(atomic_load(&worker.live->key[2].last_used_wall_ms), 0);
-	/* a 404 tells nobody what is behind a key, and takes none */
-	assert_int_equal(fixture_status(fixture_get("GET", "/v1/x", "x-api-key: wrong\r\n")), 404);
+	reply = fixture_get("GET", "/none", "x-api-key: wrong\r\n");
+	assert_int_equal(fixture_status(reply), 401);
+	reply = fixture_get("DELETE", "/v1/models", "x-api-key: wrong\r\n");
+	assert_int_equal(fixture_status(reply), 401);
+	reply = fixture_get("GET", "/v1/models", "x-api-key: or-limited\r\nX-Api-Key: wrong\r\n");
+	assert_int_equal(fixture_status(reply), 401);
+	reply = fixture_get("GET", "/v1/models", "x-api-key: \r\nX-Api-Key: wrong\r\n");
+	assert_int_equal(fixture_status(reply), 401);
+	reply = fixture_get("GET", "nonsense", "");
+	assert_int_equal(fixture_status(reply), 400);
+	assert_string_equal(fixture_header(reply, "X-OmniRoute-Route-Class"), "PUBLIC");
+	/* a 404 takes no key */
+	assert_int_equal(fixture_status(fixture_get("GET", "/v1/x", "")), 404);
 }
 
 /* Only posts are counted; what is refused for its key is not; the reply says when to come again. */
@@ -234,6 +274,7 @@ main(void)
 	    T(paths_are_found),
 	    T(unknown_paths_are_told_from_unknown_models),
 	    T(methods_are_checked),
+	    T(packed_bodies_are_refused),
 	    T(trailing_slashes_are_redirected),
 	    T(keys_are_asked_for),
 	    T(requests_are_limited),

@@ -28,6 +28,7 @@ static struct snap_listener listeners[3];
 static unsigned listener_count;
 static struct snap_net nets[2];
 static unsigned net_count;
+static bool mark_refusals; /* http's own errors get a header of the handler's */
 static const char *pem_certificate, *pem_key;
 
 static struct event_base *base;
@@ -124,8 +125,15 @@ handle_done(struct http_req *r)
 	buf_addf(&seen, "done(%d,%llu)", r->status, (unsigned long long)r->bytes_sent);
 }
 
+static inline void
+handle_refuse(struct http_req *r)
+{
+	if (mark_refusals)
+		http_header(r, "X-Refused", "1");
+}
+
 static const struct http_handler handler = {
-    handle_head, handle_body, handle_drain, handle_gone, handle_done};
+    handle_head, handle_body, handle_drain, handle_gone, handle_done, handle_refuse};
 
 static inline const char *
 seen_take(void)

@@ -664,7 +664,63 @@ test_peer(void **state)
 	int fd = client_from("127.0.0.1", 1); /* a listener that is not on loopback */
 	say(fd, GET_HELLO);
 	assert_false(last.local);
+	assert_true(last.loopback);
 	close(fd);
+}
+
+/* What a proxy on another machine calls loopback is not this one. */
+static void
+test_peer_loopback(void **state)
+{
+	static const struct {
+		const char *from, *fields;
+		bool loopback;
+	} peers[] = {
+	    {"127.0.0.1", "", true},
+	    {"127.0.0.1", "X-Forwarded-For: 127.0.0.1\r\n", true},
+	    {"127.0.0.1", "X-Forwarded-For: ::1\r\n", true},
+	    {"127.0.0.1", "X-Forwarded-For: 192.0.2.1\r\n", false},
+	    {"127.0.0.1", "X-Forwarded-For: unknown\r\n", false},
+	    {"10.1.2.3", "", false},
+	    {"10.1.2.3", "X-Forwarded-For: 127.0.0.1\r\n", false},
+	    {"11.1.2.3", "X-Forwarded-For: 127.0.0.1\r\n", false},
+	};
+	(void)state;
+	nets[0] = (struct snap_net){.addr = {[10] = 0xff, [11] = 0xff, [12] = 10}, .bits = 104};
+	nets[1] = (struct snap_net){.addr = {[10] = 0xff, [11] = 0xff, [12] = 127}, .bits = 104};
+	net_count = 2;
+	settings_change();
+	for (size_t i = 0; i < NELEM(peers); i++) {
+		char text[512];
+		int fd = client_from(peers[i].from, 0);
+		snprintf(text, sizeof(text), "GET /hello HTTP/1.1\r\n" H "%s\r\n", peers[i].fields);
+		say(fd, text);
+		if (last.loopback != peers[i].loopback)
+			fail_msg("row %zu: %s %d", i, peer_text(), last.loopback);
+		close(fd);
+	}
+}
+
+/* http's own errors carry what the handler adds, whichever way they come about. */
+static void
+test_refusals_are_marked(void **state)
+{
+	(void)state;
+	mark_refusals = true;
+	settings.max_header_size = 1024;
+	settings.header_timeout_ms = 20;
+	settings_change();
+	const char *said[] = {"nonsense\r\n\r\n", "GET /%ff HTTP/1.1\r\n" H "\r\n",
+	    "CONNECT a:1 HTTP/1.1\r\n" H "\r\n", "GET /slow HTTP/1.1\r\n", NULL};
+	for (const char **p = said; *p != NULL; p++) {
+		int end, fd = client();
+		say(fd, *p);
+		const char *text = hear(fd, CLOSED, &end);
+		if (strstr(text, "\r\nX-Refused: 1\r\n") == NULL)
+			fail_msg("%s: %s", *p, text);
+		close(fd);
+	}
+	mark_refusals = false;
 }
 
 #define LIFE(name) cmocka_unit_test_setup_teardown(name, server_start, server_stop)
@@ -694,6 +750,8 @@ main(void)
 	    LIFE(test_max_connections),
 	    LIFE(test_no_descriptors),
 	    LIFE(test_peer),
+	    LIFE(test_peer_loopback),
+	    LIFE(test_refusals_are_marked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
