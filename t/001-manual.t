@@ -22,6 +22,11 @@
 #   counter                  omniroute-internals.7    COUNTERS      .It Ic requests_total   shared/counters.def
 #   other metric             omniroute-internals.7    METRICS       .It Ic in_flight        worker/metrics.def
 #   failure label            omniroute-internals.7    FAILURES      .It Ic reset            shared/failure.def
+#   message of a channel     omniroute-internals.7    CHANNEL       .It 0 Ta Dv SNAPSHOT    enum channel_type in shared/channel.h
+#   between masters          omniroute-internals.7    UPGRADE       .It 0 Ta Dv SERVING     enum peer_type in master/peer.c
+#
+# The drawings of the live region, the rings and the snapshot in omniroute-internals.7 are held against the compiler: each line
+# of $layout below must stand there, blanks apart.
 #
 # One .It may name several: ".It Ic a , Ic b". etc/omniroute.conf has each option once at the left margin as "#name = default";
 # what stands inside an example of a section is indented behind its "#".
@@ -30,7 +35,8 @@ use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use lib dirname(abs_path(__FILE__)) . '/lib';
-use OmniRoute::Util qw(build_dir run slurp);
+use File::Temp;
+use OmniRoute::Util qw(build_dir run slurp spew);
 use Test::More;
 
 chdir $OmniRoute::Util::root or die;
@@ -186,6 +192,83 @@ my %ctl_option = map { $_ => 1 } slurp('master/ctl/command.c') =~ /\{"([a-z0-9-]
 my %ctl_shown = map { $_ => 1 } ($ctl_page // '') =~ /\bFl -([a-z0-9-]+)/g;
 @bad = differences([keys %ctl_option], [keys %ctl_shown]);
 is(scalar @bad, 0, 'options of commands: omniroute-ctl.8') or diag join "\n", @bad;
+
+# ---- drawings ----
+
+my $internals = slurp('man/omniroute-internals.7');
+for (['CHANNEL', 'MSG', 'shared/channel.h', 'channel_type'], ['UPGRADE', 'PEER', 'master/peer.c', 'peer_type']) {
+	my ($section, $prefix, $file, $enum) = @$_;
+	my ($body) = slurp($file) =~ /^enum \Q$enum\E \{(.*?)\};/ms;
+	my @names = grep { $_ ne 'TYPES' } ($body // '') =~ /\b${prefix}_(\w+)/g;
+	my ($part) = $internals =~ /^\.Sh $section\n(.*?)(?=^\.Sh )/ms;
+	my @shown = ($part // '') =~ /^\.It (\d+ Ta Dv \w+)/mg;
+	is_deeply(\@shown, [map { "$_ Ta Dv $names[$_]" } 0 .. $#names], "messages: $file");
+}
+
+my $layout = <<'C';
+#include <stdio.h>
+#include "shared/channel.h"
+#include "shared/live.h"
+#include "shared/snapshot.h"
+#define AT(type, member, fmt, ...) printf("%zu " fmt "\n", offsetof(struct type, member), __VA_ARGS__)
+#define WORD(type, member, text) AT(type, member, "%zu " text, sizeof(((struct type *)0)->member))
+#define ARRAY(type, member, text) AT(type, member, "%zu x %zu " text, sizeof(((struct type *)0)->member[0]), NELEM(((struct type *)0)->member))
+#define ROWS(member, text) \
+	AT(live, member, "%zu x %zu " text, NELEM(((struct live *)0)->member), sizeof(((struct live *)0)->member[0]))
+int main(void) {
+	WORD(live, head, "head");
+	ROWS(conn, "provider connections"); ROWS(key, "client keys"); ROWS(worker, "workers");
+	printf("%zu end\n", sizeof(struct live));
+	WORD(live_head, magic, "magic"); WORD(live_head, major, "major"); WORD(live_head, minor, "minor"); WORD(live_head, len, "length");
+	WORD(live_conn, id, "id"); WORD(live_conn, health, "health"); WORD(live_conn, last_used_wall_ms, "last used");
+	WORD(live_conn, last_error, "last error"); ARRAY(live_conn, inflight, "in flight");
+	WORD(live_key, id, "id"); WORD(live_key, last_used_wall_ms, "last used");
+	printf("%zu %zu window\n", offsetof(struct live_key, rpm.head), sizeof(uint64_t));
+	printf("%zu %zu x %u A\n", offsetof(struct live_key, rpm.entry), sizeof(uint64_t), RATE_ENTRIES);
+	WORD(live_worker, owner, "owner"); WORD(live_worker, generation, "generation"); WORD(live_worker, pid, "pid");
+	WORD(live_worker, state, "state"); WORD(live_worker, started_ns, "started"); WORD(live_worker, want_snap, "want");
+	WORD(live_worker, have_snap, "have"); WORD(live_worker, heartbeat_ns, "heartbeat");
+	WORD(live_worker, conns, "open client connections"); WORD(live_worker, open, "usage records reserved");
+	ARRAY(live_worker, exchanges, "exchanges by state"); WORD(live_worker, rss_kb, "resident memory");
+	ARRAY(live_worker, counter, "counters"); WORD(live_worker, latency, "latency");
+	WORD(live_worker, ttft, "time to first byte"); ARRAY(live_worker, provider, "per provider"); WORD(live_worker, ring, "ring");
+	WORD(ring, head, "head"); WORD(ring, generation, "generation"); WORD(ring, used, "used"); WORD(ring, tail, "tail");
+	ARRAY(ring, queue, "queue"); ARRAY(ring, cell, "cells");
+	printf("A record is %zu bytes\n", sizeof(struct usage_record));
+	WORD(usage_record, generation, "generation"); WORD(usage_record, seq, "sequence"); WORD(usage_record, start_wall_us, "start");
+	WORD(usage_record, end_wall_us, "end"); WORD(usage_record, latency_us, "latency"); WORD(usage_record, ttft_us, "time to first byte");
+	WORD(usage_record, tokens_in, "tokens in"); WORD(usage_record, tokens_out, "out"); WORD(usage_record, tokens_cached, "cached");
+	WORD(usage_record, tokens_reasoning, "reasoning"); WORD(usage_record, cost_udollar, "cost"); WORD(usage_record, status, "status");
+	WORD(usage_record, attempts, "attempts"); WORD(usage_record, flags, "flags"); WORD(usage_record, bytes_in, "bytes in");
+	WORD(usage_record, bytes_out, "bytes out"); WORD(usage_record, provider_slot, "provider slot");
+	WORD(usage_record, conn_slot, "connection slot"); WORD(usage_record, error, "failure"); WORD(usage_record, request_id, "request id");
+	WORD(usage_record, key_id, "key id"); WORD(usage_record, connection, "connection id"); WORD(usage_record, provider, "provider");
+	WORD(usage_record, model_asked, "model asked"); WORD(usage_record, model_used, "model used"); WORD(usage_record, dialect, "dialect");
+	WORD(snap_head, magic, "magic"); WORD(snap_head, version, "version"); WORD(snap_head, len, "length");
+	WORD(snap_head, number, "number"); WORD(snap_head, checksum, "BLAKE2b-128"); WORD(snap_head, settings, "settings");
+	AT(snap_head, listeners, "%zu x %zu tables", sizeof(struct snap_table),
+	    (offsetof(struct snap_head, pool_off) - offsetof(struct snap_head, listeners)) / sizeof(struct snap_table));
+	WORD(snap_head, pool_off, "offset of the string pool"); WORD(snap_head, pool_len, "its length");
+	printf("%zu rows of %zu, %zu, %zu, %zu, %zu, %zu, %zu bytes\n", sizeof(struct snap_head), sizeof(struct snap_listener),
+	    sizeof(struct snap_net), sizeof(struct snap_provider), sizeof(struct snap_conn), sizeof(struct snap_name),
+	    sizeof(struct snap_model), sizeof(struct snap_key));
+	WORD(channel_msg, version, "version"); WORD(channel_msg, type, "type"); WORD(channel_msg, arg, "arg"); WORD(channel_msg, arg2, "arg2");
+	printf("one packet of %zu bytes\n", sizeof(struct channel_msg));
+	printf("layout major %d, snapshot version %d and channel version %d\n", LIVE_MAJOR, SNAP_VERSION, CHANNEL_VERSION);
+	printf("%d channel\n%d live region\n%d eventfd\n%d spool file\n%d error log\n%d access log\n%d ... listening sockets\n",
+	    WORKER_FD_CHANNEL, WORKER_FD_LIVE, WORKER_FD_EVENT, WORKER_FD_SPOOL, WORKER_FD_LOG, WORKER_FD_ACCESS, WORKER_FD_LISTEN);
+	return 0;
+}
+C
+my $tmp = File::Temp->newdir;
+spew("$tmp/layout.c", $layout);
+my $cc = run([$ENV{CC} || 'cc', '-std=c17', '-D_GNU_SOURCE', '-I.', '-o', "$tmp/layout", "$tmp/layout.c"]);
+is($cc->{code}, 0, 'drawings: the compiler') or diag $cc->{err};
+my @lines = split /\n/, run(["$tmp/layout"])->{out};
+my $drawn = ' ' . $internals =~ s/\s+/ /gr;
+my @undrawn = grep { index($drawn, " $_") < 0 } @lines;
+cmp_ok(scalar @lines, '>', 80, 'drawings: sizes and places');
+is(scalar @undrawn, 0, 'drawings: omniroute-internals.7') or diag join "\n", @undrawn;
 
 # ---- etc/omniroute.conf ----
 
