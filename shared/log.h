@@ -4,7 +4,8 @@
  * A line is one write(2) of at most LOG_LINE_MAX bytes to the current descriptor (a file opened with O_APPEND, or
  * stderr). A descriptor that would block loses the line; the loss is counted and reported before the next line that
  * gets through. Control characters are escaped. Secrets are redacted at this sink: whatever looks like a key
- * (`sk-…`, `Bearer …`, `or-…`, api_key=…) and every string registered with log_secret leaves as ***.
+ * (`sk-…`, `or-…`, `AIza…`, `eyJ…`, `Bearer …`, `Basic …`, `x-api-key: …`, api_key=…; redact.c has the tables) and every
+ * string registered with log_secret leaves as ***.
  *
  * log_open     `path` NULL or "stderr": standard error. Returns 0 or E_SYSTEM (errno set); the old sink stays then.
  * log_use_fd   adopt a descriptor (workers get theirs from the master). The old one is closed unless it is 2. A pipe or

@@ -14,7 +14,7 @@
 
 #define SECRETS 64
 #define SECRET_MIN 8 /* = sizeof head */
-#define TOKEN_MIN 8  /* after sk- and or- */
+#define TOKEN_MIN 8  /* after Basic */
 
 struct secret {
 	char *p;
@@ -162,62 +162,126 @@ find_bearer(const char *p, size_t n, char before)
 	return (struct found){.keep = i, .n = len};
 }
 
+/* Credentials that are known by how they begin. `least` characters must follow. */
+static const struct {
+	const char *prefix;
+	size_t least;
+} prefixes[] = {
+    {"sk-", 8}, {"or-", 8}, {"sk_", 8}, {"gsk_", 8}, {"xai-", 8}, {"pplx-", 8}, {"nvapi-", 8},
+    {"AIza", 20}, {"hf_", 16}, {"ghp_", 16}, {"gho_", 16}, {"github_pat_", 16}, {"r8_", 16},
+    {"eyJ", 16}, /* {" in base64: a JSON web token, three parts with dots */
+};
+
 static struct found
 find_prefixed(const char *p, size_t n, char before)
 {
-	size_t i = strlen("sk-");
+	size_t len, i;
 
-	if (is_word(before) || n < i || (memcmp(p, "sk-", i) != 0 && memcmp(p, "or-", i) != 0))
+	if (is_word(before))
 		return (struct found){0};
-	while (i < n && is_word(p[i]))
+	for (size_t k = 0; k < NELEM(prefixes); k++) {
+		len = i = strlen(prefixes[k].prefix);
+		if (n < len || memcmp(p, prefixes[k].prefix, len) != 0)
+			continue;
+		while (i < n && (is_word(p[i]) || (*p == 'e' && p[i] == '.')))
+			i++;
+		if (i - len >= prefixes[k].least)
+			return (struct found){.keep = 0, .n = i};
+	}
+	return (struct found){0};
+}
+
+/* What is called a key by the name before it: name=value, name: value, "name": "value". */
+static const struct {
+	const char *name;
+	bool query; /* in the query of a URL only */
+} names[] = {{"api_key", false}, {"api-key", false}, {"apikey", false}, {"access_token", false},
+    {"authorization", false}, {"key", true}, {"token", true}};
+
+static size_t
+skip_any(const char *p, size_t n, size_t i, const char *chars)
+{
+	while (i < n && p[i] != '\0' && strchr(chars, p[i]) != NULL)
 		i++;
-	if (i < strlen("sk-") + TOKEN_MIN)
-		return (struct found){0};
-	return (struct found){.keep = 0, .n = i};
+	return i;
+}
+
+/* The value of an Authorization field is a scheme and a credential, or a credential alone. */
+static size_t
+skip_scheme(const char *p, size_t n, size_t i)
+{
+	size_t end = i;
+
+	while (end < n && end - i < 16 && isalpha((unsigned char)p[end]))
+		end++;
+	return end > i && end + 1 < n && p[end] == ' ' && !is_space(p[end + 1]) ? end + 1 : i;
 }
 
 static struct found
-find_parameter(const char *p, size_t n, char before)
+name_value(const char *p, size_t n, size_t i, char before, bool scheme)
 {
-	size_t keep;
+	static const char stops[] = "&\"',;()<>{}\\*";
+	size_t at = skip_any(p, n, i, "\\\"'");
 
-	if (starts_with(p, n, "api_key=") || starts_with(p, n, "api-key="))
-		keep = strlen("api_key=");
-	else if ((before == '?' || before == '&') && starts_with(p, n, "key="))
-		keep = strlen("key=");
-	else
+	if (at < n && p[at] == '=') {
+		at = skip_any(p, n, at + 1, "\\\"'");
+	} else if (at < n && p[at] == ':' && (!is_word(before) || before == '-')) {
+		at = skip_any(p, n, at + 1, " ");
+		at = skip_any(p, n, at, "\\\"'");
+	} else {
 		return (struct found){0};
-	if (keep < n && (p[keep] == '"' || p[keep] == '\''))
-		keep++;
-	return (struct found){.keep = keep, .n = run_until(p + keep, n - keep, "&\"',;()<>{}\\*")};
+	}
+	if (scheme && find_bearer(p + at, n - at, ' ').n == 0 &&
+	    starts_with(p + at, n - at, "bearer "))
+		return (struct found){0}; /* a sentence */
+	if (scheme)
+		at = skip_scheme(p, n, at);
+	return (struct found){.keep = at, .n = run_until(p + at, n - at, stops)};
+}
+
+static struct found
+find_named(const char *p, size_t n, char before)
+{
+	for (size_t k = 0; k < NELEM(names); k++) {
+		if (!starts_with(p, n, names[k].name) ||
+		    (names[k].query && before != '?' && before != '&'))
+			continue;
+		return name_value(p, n, strlen(names[k].name), before,
+		    strcmp(names[k].name, "authorization") == 0);
+	}
+	return (struct found){0};
+}
+
+/* "Basic" too is a word: a credential has a digit, a sign or a capital that begins no word. */
+static struct found
+find_basic(const char *p, size_t n, char before)
+{
+	size_t at = strlen("basic"), i;
+	bool coded = false;
+
+	if (is_word(before) || !starts_with(p, n, "basic") || at == n || p[at] != ' ')
+		return (struct found){0};
+	at = skip_any(p, n, at, " ");
+	for (i = at; i < n && (isalnum((unsigned char)p[i]) || strchr("+/=", p[i]) != NULL); i++)
+		coded = coded || !isalpha((unsigned char)p[i]) ||
+			(i > at && isupper((unsigned char)p[i]));
+	if (!coded || i - at < TOKEN_MIN)
+		return (struct found){0};
+	return (struct found){.keep = at, .n = i - at};
 }
 
 static struct found
 find_credential(const char *p, size_t n, char before)
 {
+	static struct found (*const finders[])(const char *p, size_t n, char before) = {
+	    find_prefixed, find_bearer, find_basic, find_named};
 	struct found f = {.n = secret_at(p, n)};
 	size_t known;
 
-	if (f.n > 0)
+	if (f.n > 0 || *p == '\0' || strchr("AaBbeghkKnoprstTx", *p) == NULL)
 		return f;
-	switch (*p) {
-	case 'b':
-	case 'B':
-		f = find_bearer(p, n, before);
-		break;
-	case 's':
-	case 'o':
-		f = find_prefixed(p, n, before);
-		break;
-	case 'a':
-	case 'A':
-	case 'k':
-	case 'K':
-		f = find_parameter(p, n, before);
-		break;
-	default:
-		return f;
-	}
+	for (size_t i = 0; f.n == 0 && i < NELEM(finders); i++)
+		f = finders[i](p, n, before);
 	if (f.n > 0 && (known = secret_at(p + f.keep, n - f.keep)) > f.n)
 		f.n = known;
 	return f;

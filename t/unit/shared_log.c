@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -134,6 +135,28 @@ secrets_leave_as_stars(void **state)
 	    {"api_key=\"zzzzzzzz\"", "api_key=\"***\""},
 	    {"task-management monkey=1 sk-", "task-management monkey=1 sk-"},
 	    {"registered correct-horse-battery!", "registered ***!"},
+	    {"sk-ant-api03-AbCd_12-xyz, next", "***, next"},
+	    {"(AIzaSyA0123456789abcdefghijklmnopqrstu)", "(***)"},
+	    {"AIza is how they begin", "AIza is how they begin"},
+	    {"gsk_0123456789abcdef xai-0123456789abcdef", "*** ***"},
+	    {"hf_AbCdEfGhIjKlMnOpQr ghp_0123456789abcdefghij", "*** ***"},
+	    {"pplx-0123456789 nvapi-0123456789 r8_0123456789abcdef", "*** *** ***"},
+	    {"jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln-X_Y end", "jwt *** end"},
+	    {"Authorization: Basic dXNlcjpwYXNz", "Authorization: Basic ***"},
+	    {"authorization: plainvalue", "authorization: ***"},
+	    {"\"Authorization\": \"Bearer abcdef\"", "\"Authorization\": \"Bearer ***\""},
+	    {"Authorization: Bearer token is missing", "Authorization: Bearer token is missing"},
+	    {"Proxy Basic Zm9vOmJhcg==", "Proxy Basic ***"},
+	    {"Basic authentication is not offered", "Basic authentication is not offered"},
+	    {"basic Authentication", "basic Authentication"},
+	    {"x-api-key: abcdef, next", "x-api-key: ***, next"},
+	    {"X-Goog-Api-Key:abcdef", "X-Goog-Api-Key:***"},
+	    {"{\"api_key\": \"abcdef\"}", "{\"api_key\": \"***\"}"},
+	    {"{\\\"apiKey\\\":\\\"abcdef\\\"}", "{\\\"apiKey\\\":\\\"***\\\"}"},
+	    {"OPENAI_API_KEY=abcdef x", "OPENAI_API_KEY=*** x"},
+	    {"invalid_api_key: Incorrect", "invalid_api_key: Incorrect"},
+	    {"/cb?token=abcdef&access_token=ghijkl#x", "/cb?token=***&access_token=***"},
+	    {"tokens=12 token: none", "tokens=12 token: none"},
 	};
 	char line[256];
 
@@ -149,6 +172,32 @@ secrets_leave_as_stars(void **state)
 	}
 	log_error("with %s", "correct-horse-battery");
 	assert_null(strstr(written(), "horse"));
+}
+
+/* A line that offers a start at every place: what was looked at is not looked at again, or a MiB
+ * would take minutes. */
+static void
+long_lines_take_no_longer(void **state)
+{
+	static const char *const teeth[] = {"sk-", "eyJ.", "bearer ", "basic ", "api_key",
+	    "api_key:", "Authorization: ", "authorization:bearer ", "AIza", "x-api-key: \"", "\\\"",
+	    "key=", "?token", "basic aaaaaaaaaaaa", "bearer token\"", "eyJa.eyJ-"};
+	size_t n = 1u << 20;
+	char *line = malloc(n);
+
+	(void)state;
+	assert_non_null(line);
+	for (size_t i = 0; i < sizeof teeth / sizeof *teeth; i++) {
+		size_t len = strlen(teeth[i]);
+		clock_t start = clock();
+
+		for (size_t at = 0; at < n; at++)
+			line[at] = teeth[i][at % len];
+		assert_true(log_redact(line, n) <= n);
+		if (clock() - start > 2 * CLOCKS_PER_SEC)
+			fail_msg("a line of %s takes %ld us", teeth[i], (long)(clock() - start));
+	}
+	free(line);
 }
 
 /* A full pipe loses lines and says so; it never blocks. */
@@ -201,6 +250,7 @@ main(void)
 	    cmocka_unit_test(levels),
 	    cmocka_unit_test(long_lines_are_cut),
 	    cmocka_unit_test(secrets_leave_as_stars),
+	    cmocka_unit_test(long_lines_take_no_longer),
 	    cmocka_unit_test(full_pipe),
 	    cmocka_unit_test(bad_path_keeps_the_old_sink),
 	};
