@@ -46,9 +46,10 @@
 #define HEAD_LAP_MASK ((UINT64_C(1) << 36) - 1)
 #define HEAD_LIMIT_SHIFT 44
 
-/* A time this far ahead is another process's later clock; one further ahead is an old one, 2^36 ms
- * (2.2 years) ago. */
-#define AHEAD_MAX UINT64_C(60000)
+/* A time this far ahead is another process's later clock: it was stopped, for a day at most,
+ * between its look at the clock and this one. One further ahead is an old one, 2^36 ms (2.2 years)
+ * ago. */
+#define AHEAD_MAX UINT64_C(86400000)
 
 static_assert(RATE_ENTRIES == 1u << HEAD_INDEX_BITS, "an index must fit its bits");
 static_assert(RATE_LIMIT_MAX < 1u << 20, "a limit must fit its bits");

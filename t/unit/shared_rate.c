@@ -197,6 +197,21 @@ clocks_out_of_order(void **state)
 	assert_false(rate_take(&s->rate, 2, MINUTE, 500 + MINUTE, &retry));
 }
 
+/* A process that was stopped between its look at the clock and its look at the circle comes an hour
+ * late: its old time is no reason to believe that the window is over. */
+static void
+clock_read_long_ago(void **state)
+{
+	uint64_t hour = 60 * MINUTE, retry;
+
+	(void)state;
+	assert_int_equal(take_all(&s->rate, 5, 1000 + hour), 5);
+	assert_false(rate_take(&s->rate, 5, MINUTE, 1000, &retry));
+	assert_int_equal(retry, MINUTE + hour);
+	assert_int_equal(take_all(&s->rate, 5, 1000 + hour + MINUTE - 1), 0);
+	assert_int_equal(take_all(&s->rate, 5, 1000 + hour + MINUTE), 5);
+}
+
 /* The time in a word has 36 bits of milliseconds: 2.2 years after boot it begins again. */
 static void
 clock_of_two_years(void **state)
@@ -209,7 +224,7 @@ clock_of_two_years(void **state)
 	assert_int_equal(retry, MINUTE - 20);
 	assert_int_equal(take_all(&s->rate, 5, wrap - 10 + MINUTE), 5);
 	assert_int_equal(take_all(&s->rate, 5, wrap / 2 + wrap + MINUTE), 5);
-	assert_int_equal(take_all(&s->rate, 5, wrap / 2 + 2 * wrap - MINUTE), 5);
+	assert_int_equal(take_all(&s->rate, 5, wrap / 2 + 2 * wrap - 2 * 24 * 60 * MINUTE), 5);
 }
 
 static void
@@ -325,6 +340,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(slides_out_one_by_one, setup, teardown),
 	    cmocka_unit_test_setup_teardown(no_window_holds_more, setup, teardown),
 	    cmocka_unit_test_setup_teardown(clocks_out_of_order, setup, teardown),
+	    cmocka_unit_test_setup_teardown(clock_read_long_ago, setup, teardown),
 	    cmocka_unit_test_setup_teardown(clock_of_two_years, setup, teardown),
 	    cmocka_unit_test_setup_teardown(change_of_limit, setup, teardown),
 	    cmocka_unit_test_setup_teardown(taken_but_head_not_moved, setup, teardown),
