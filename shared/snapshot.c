@@ -206,13 +206,13 @@ snapshot_head(const struct snapshot *s)
 const char *
 snapshot_cstr(const struct snapshot *s, struct snap_str str)
 {
-	return base_of(s) + str.off;
+	return str.len > 0 ? base_of(s) + str.off : "";
 }
 
 struct span
 snapshot_span(const struct snapshot *s, struct snap_str str)
 {
-	return (struct span){base_of(s) + str.off, str.len};
+	return (struct span){snapshot_cstr(s, str), str.len};
 }
 
 static const void *

@@ -174,6 +174,8 @@ what_went_in_comes_out(void **state)
 	assert_int_equal(snapshot_listener(s, 0)->ordinal, 1);
 	assert_string_equal(snapshot_cstr(s, snapshot_listener(s, 0)->name), "unix:/run/o.sock");
 	assert_string_equal(snapshot_cstr(s, snapshot_listener(s, 0)->certificate), "");
+	assert_string_equal(snapshot_cstr(s, (struct snap_str){0}), "");
+	assert_string_equal(snapshot_span(s, (struct snap_str){0}).p, "");
 	assert_null(snapshot_listener(s, 1));
 	assert_int_equal(snapshot_net(s, 0)->bits, 104);
 	assert_int_equal(snapshot_head(s)->conns.count, 7);
