@@ -40,7 +40,9 @@ static const struct range4 private4[] = {
 };
 static const struct range6 forbidden6[] = {
     {{0}, 128}, {{0xfe, 0x80}, 10}, {{0xff}, 8},
-    {{0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, [15] = 0x54}, 128}, /* metadata: fd00:ec2::254 */
+    {{0xfd, 0x00, 0x0e, 0xc2}, 32}, /* Amazon: fd00:ec2::254 metadata, ::23 credentials of a pod */
+    {{0xfd, 0x00, 0x00, 0xc1, [12] = 0xa9, [13] = 0xfe, [14] = 0xa9, [15] = 0xfe},
+	128},                                                  /* Oracle */
     {{0xfd, 0x20, 0x00, 0xce, [14] = 0x02, [15] = 0x54}, 128}, /* metadata: fd20:ce::254 */
     {{0xfd, 0x00, 0x00, 0x42, [15] = 0x42}, 128},              /* metadata: fd00:42::42 */
 };
