@@ -188,3 +188,12 @@ pidfile_bring_back(const char *path)
 	if (rename(old, path) != 0)
 		log_warn("%s: cannot be renamed to %s: %s", old, path, strerror(errno));
 }
+
+void
+pidfile_forget_old(const char *path)
+{
+	char old[PATH_MAX];
+
+	if (beside(old, path, ".oldbin"))
+		unlink(old);
+}

@@ -10,7 +10,7 @@
  * pidfile_write       atomic: never half a pid, never none. E_SYSTEM.
  * pidfile_remove      unless it names another process.
  * pidfile_set_aside   to "<path>.oldbin" while the next master runs; pidfile_bring_back when that
- *                     one is gone.
+ *                     one is gone. pidfile_forget_old: the old master is gone, however it ended.
  */
 #ifndef OMNIROUTE_MASTER_LOCK_H
 #define OMNIROUTE_MASTER_LOCK_H
@@ -26,5 +26,6 @@ int pidfile_write(const char *path) must_check;
 void pidfile_remove(const char *path);
 void pidfile_set_aside(const char *path);
 void pidfile_bring_back(const char *path);
+void pidfile_forget_old(const char *path);
 
 #endif

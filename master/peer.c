@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "master/lock.h"
 #include "master/publish.h"
 #include "master/upgrade.h"
 #include "shared/err.h"
@@ -93,8 +94,10 @@ peer_gone(struct peer *p)
 	enum peer_side side = p->side;
 
 	peer_free(p);
-	if (side == PEER_PREDECESSOR)
+	if (side == PEER_PREDECESSOR) {
 		log_notice("the old master has left");
+		pidfile_forget_old(m->conf->pid_file);
+	}
 	publish_recheck(m);
 }
 

@@ -333,6 +333,7 @@ master_serving(struct master *m)
 	if (m->serving)
 		return;
 	m->serving = true;
+	alarm(0); /* of the old master, for one that hangs */
 	lock_sign(m->lock_fd);
 	if (pidfile_write(m->conf->pid_file) != 0)
 		log_error("pid file %s: %s", m->conf->pid_file, strerror(errno));

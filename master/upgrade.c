@@ -23,6 +23,7 @@
 #include "shared/log.h"
 
 #define START_SECONDS 30
+#define LIFE_SECONDS 40 /* of one that does not serve and has lost us; master_serving lifts it */
 #define EXIT_NO_EXEC 127
 
 extern char **environ;
@@ -135,6 +136,7 @@ child_run(struct master *m, int peer, int control, char **env)
 	keep_open(control);
 	for (unsigned i = 0; i < m->listen->n; i++)
 		keep_open(m->listen->v[i].fd);
+	alarm(LIFE_SECONDS);
 	execve(m->exe_path, m->argv, env);
 	_exit(EXIT_NO_EXEC);
 }
@@ -269,20 +271,36 @@ upgrade_failed(struct master *m, const char *why)
 		snprintf(m->upgrade->failure, sizeof m->upgrade->failure, "%s", why);
 }
 
+/* How it ended, unless it has said so itself. */
 static void
-log_end(const struct upgrade *u, int status)
+note_end(struct upgrade *u, int status)
 {
-	const char *did = u->serving ? "has left" : "failed";
+	char why[sizeof u->failure];
 
 	if (u->failure[0] != '\0')
-		log_error("new master %d %s: %s", (int)u->pid, did, u->failure);
-	else if (WIFSIGNALED(status))
-		log_error("new master %d %s: signal %d", (int)u->pid, did, WTERMSIG(status));
+		return;
+	if (WIFSIGNALED(status))
+		snprintf(why, sizeof why, "it was ended by signal %d", WTERMSIG(status));
 	else if (WEXITSTATUS(status) == EXIT_NO_EXEC)
-		log_error("new master %d %s: the program cannot be executed", (int)u->pid, did);
+		snprintf(why, sizeof why, "the program cannot be executed");
 	else
-		log_write(u->serving ? LOG_LV_NOTICE : LOG_LV_ERROR,
-		    "new master %d %s: exit code %d", (int)u->pid, did, WEXITSTATUS(status));
+		snprintf(why, sizeof why, "it exited with code %d%s", WEXITSTATUS(status),
+		    u->serving ? "" : " before it served");
+	memcpy(u->failure, why, sizeof why);
+}
+
+static void
+log_end(struct upgrade *u, int status)
+{
+	bool in_order =
+	    u->serving && u->failure[0] == '\0' && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+
+	note_end(u, status);
+	if (in_order)
+		log_notice("new master %d has left", (int)u->pid);
+	else
+		log_error("new master %d %s: %s", (int)u->pid, u->serving ? "has left" : "failed",
+		    u->failure);
 }
 
 bool
@@ -295,8 +313,7 @@ upgrade_reap(struct master *m, pid_t pid, int status)
 	peer_read(m->successor); /* its last words */
 	log_end(u, status);
 	peer_free(m->successor);
-	report(m, E_SYSTEM,
-	    u->failure[0] != '\0' ? u->failure : "it ended before it served; its log says why");
+	report(m, E_SYSTEM, u->failure);
 	upgrade_free(m);
 	lock_sign(m->lock_fd);
 	pidfile_bring_back(m->conf->pid_file);

@@ -170,4 +170,52 @@ subtest 'a worker that hangs does not hold up a change' => sub {
 	}
 };
 
+subtest 'an upgrade that fails changes nothing' => sub {
+	my $p = place();
+	my $own = "$p->{dir}/omniroute";
+	my $put = sub {
+		my ($text, $mode) = @_;
+		spew("$own.new", $text);
+		chmod $mode // 0755, "$own.new";
+		rename "$own.new", $own or die;
+	};
+	$put->(slurp($omniroute));
+	my $r = run([$own, '-d'], clean => 1, env => env_of($p));
+	is($r->{code}, 0, 'it starts') or diag $r->{err};
+	my $pid = slurp("$p->{data}/omniroute.pid");
+	for my $case (['not executable', slurp($omniroute), 0644, qr/not where it was, or cannot be executed/],
+		['no program', 'no program', 0755, qr/the program cannot be executed/],
+		['one that exits', "#!/bin/sh\nexit 3\n", 0755, qr/it exited with code 3 before it served/],
+		['one that crashes', "#!/bin/sh\nkill -SEGV \$\$\n", 0755, qr/it was ended by signal 11/]) {
+		my ($what, $text, $mode, $why) = @$case;
+		$put->($text, $mode);
+		my $u = ctl($p, 'upgrade');
+		is($u->{code}, 1, "$what: exit code");
+		like($u->{err}, $why, "$what: sentence");
+		is(slurp("$p->{data}/omniroute.pid"), $pid, "$what: the pid file");
+		is(ctl($p, 'keys', 'add', $what =~ s/ /-/gr)->{code}, 0, "$what: changes are taken");
+	}
+	$put->(slurp($omniroute));
+	spew("$p->{data}/omniroute.conf", "workerz = 1\n");
+	like(ctl($p, 'upgrade')->{err}, qr{omniroute\.conf:1: option "workerz"}, 'a configuration that it does not take');
+	unlink "$p->{data}/omniroute.conf";
+	$put->("#!/bin/sh\nexec sleep 1000\n");
+	my $first = spawn([$ctl, 'upgrade'], clean => 1, env => env_of($p));
+	wait_until(10, sub { -e "$p->{data}/omniroute.pid.oldbin" }, 'an upgrade under way');
+	my $second = ctl($p, 'upgrade');
+	like($second->{err}, qr/an upgrade is under way/, 'a second upgrade meanwhile');
+	my ($hung) = grep { slurp("/proc/$_/cmdline") =~ /^sleep/ } split ' ', slurp("/proc/@{[ $pid + 0 ]}/task/@{[ $pid + 0 ]}/children");
+	kill KILL => $hung;
+	isnt(reap($first, 20), 0, 'one that is killed: exit code');
+	$put->(slurp($omniroute));
+	is(ctl($p, 'upgrade', '--keep-old')->{code}, 0, 'one that is good');
+	my $new = slurp("$p->{data}/omniroute.pid") + 0;
+	isnt($new, $pid + 0, 'another master');
+	kill KILL => $pid + 0;
+	wait_until(10, sub { !-e "$p->{data}/omniroute.pid.oldbin" }, 'the pid file of the old one, killed, is gone');
+	wait_until(20, sub { ctl($p, 'status')->{out} =~ /^OmniRoute .* pid $new,/ }, 'the new one answers');
+	is(ctl($p, 'keys', 'add', 'last')->{code}, 0, 'and takes changes');
+	quit($p);
+};
+
 finish();
