@@ -159,7 +159,7 @@ t/sdk/node_modules: build/sdk/.installed
 build/sdk/.installed: t/sdk/package.json
 	@mkdir -p build/sdk
 	@echo "  NPM   t/sdk/package.json"
-	$(Q)cp t/sdk/package.json build/sdk/ && cd build/sdk && npm install --silent --no-package-lock --no-audit --no-fund && touch .installed
+	$(Q)cp t/sdk/package.json build/sdk/ && cd build/sdk && npm install --loglevel=error --no-package-lock --no-audit --no-fund && touch .installed
 
 # ---- running --------------------------------------------------------------------------------------------------------
 run: check-deps
