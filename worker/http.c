@@ -60,6 +60,7 @@ http_server_new(struct event_base *base, const struct http_handler *h,
 	s->all = all;
 	LIST_INIT(&s->listeners);
 	LIST_INIT(&s->conns);
+	TAILQ_INIT(&s->waiting);
 	buf_init(&s->reply_head, 2 * 1024 * 1024);
 	(void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets without MSG_NOSIGNAL */
 	http_accept_init(s);
@@ -204,6 +205,23 @@ own_listener(struct http_server *s, uint32_t ordinal)
 	return NULL;
 }
 
+void
+conn_busy(struct http_conn *c)
+{
+	if (c->waits_ns != 0)
+		TAILQ_REMOVE(&c->s->waiting, c, wait_link);
+	c->waits_ns = 0;
+}
+
+/* What arrives of a head changes nothing: its place is that of the moment when it could have come. */
+static void
+conn_waits(struct http_conn *c)
+{
+	conn_busy(c);
+	TAILQ_INSERT_TAIL(&c->s->waiting, c, wait_link);
+	c->waits_ns = clock_now_ns();
+}
+
 static int
 conn_greet(struct http_conn *c, const struct snap_listener *settings)
 {
@@ -215,6 +233,7 @@ conn_greet(struct http_conn *c, const struct snap_listener *settings)
 			return r;
 		c->phase = PH_TLS;
 	}
+	conn_waits(c);
 	conn_deadline(c, http_settings(c->s)->header_timeout_ms);
 	return 0;
 }
@@ -248,6 +267,8 @@ conn_open(struct http_server *s, int fd, const struct sockaddr *peer, uint32_t o
 		conn_kill(c);
 	else
 		conn_watch(c); /* which may fail: before the last look at c */
+	if (c->broken)
+		conn_kill(c);
 	bool dead = c->dead;
 	conn_leave(c);
 	return dead ? NULL : c;
@@ -287,6 +308,7 @@ conn_kill(struct http_conn *c)
 	c->out_len = 0;
 	conn_request_clear(c);
 	buf_wipe(&c->in);
+	conn_busy(c);
 	LIST_REMOVE(c, link);
 	count_conns(s, -1);
 	if (s->retiring && s->count == 0)
@@ -342,5 +364,6 @@ conn_idle(struct http_conn *c)
 	if (ms == 0 || (c->s->retiring && ms > HTTP_RETIRE_MS))
 		ms = HTTP_RETIRE_MS; /* 0: it became so while the last reply was on its way */
 	c->phase = PH_HEAD;
+	conn_waits(c);
 	conn_deadline(c, ms);
 }

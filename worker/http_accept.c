@@ -5,13 +5,16 @@
  * to be believed for long: after that moment it takes what is still there, so a stopped or dead
  * worker holds nobody's connection.
  *
- * Over max_connections: left to a worker that has room; if none has, a few are still read so that
- * they get a 503, the rest waits in the queue. Out of descriptors: a spare one is given up to
- * accept, refuse and close one connection.
+ * Over max_connections: left to a worker that has room; if none has, the connection that has been
+ * without a request for longest goes, so that one client with many silent connections does not lock
+ * the others out. If all have work, a few are still read so that they get a 503, the rest waits in
+ * the queue. Out of descriptors: a spare one is given up to accept, refuse and close one
+ * connection.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -27,14 +30,15 @@
 #define FULL_MS 20     /* until one that is full looks again */
 #define SHED_MS 100    /* until one without descriptors looks again */
 #define SURPLUS_MAX 64 /* connections over the limit that get an answer */
+#define SPARE_LOOK 8   /* waiting connections that are looked at for one to close */
 #define STALE_NS (2 * NS_PER_SEC + NS_PER_SEC / 2) /* a heartbeat comes every second */
 
 #define REFUSAL_BODY \
 	"{\"error\":{\"message\":\"The gateway has no free connection\",\"type\":" \
 	"\"server_error\",\"code\":\"service_unavailable\"}}"
-static const char refusal[] =
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 109\r\n"
-    "Retry-After: 1\r\nConnection: close\r\n\r\n" REFUSAL_BODY;
+#define REFUSAL \
+	"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n" \
+	"Content-Length: 109\r\nX-Request-Id: %s\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 static_assert(sizeof(REFUSAL_BODY) - 1 == 109, "Content-Length above");
 
 static void
@@ -68,28 +72,76 @@ least_elsewhere(const struct http_server *s)
 	return least;
 }
 
+/* Bytes of a request that wait in the socket: closing it would lose them. */
+static bool
+has_unread(const struct http_conn *c)
+{
+	char byte;
+	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/* A partial head, or a handshake, has no more right to its place than silence has. */
+static bool
+spare_one(struct http_server *s)
+{
+	uint64_t now = clock_now_ns();
+	struct http_conn *c, *next;
+	unsigned looked = 0;
+	for (c = TAILQ_FIRST(&s->waiting); c != NULL && looked < SPARE_LOOK; c = next, looked++) {
+		next = TAILQ_NEXT(c, wait_link);
+		if (now - c->waits_ns < HTTP_SPARE_MS * NS_PER_MS)
+			return false;
+		if (has_unread(c))
+			continue;
+		if (http_may_warn(s))
+			log_warn("max_connections is reached: an idle client connection is closed");
+		conn_enter(c);
+		conn_gone(c);
+		conn_leave(c);
+		return true;
+	}
+	return false;
+}
+
+static bool
+has_room(struct http_server *s)
+{
+	return s->count < http_settings(s)->max_connections || spare_one(s);
+}
+
 /* Whether to look away, and for how long. */
 static unsigned
 defer_ms(struct http_server *s)
 {
 	uint32_t max = http_settings(s)->max_connections, least = least_elsewhere(s);
-	if (s->count >= max + SURPLUS_MAX)
-		return FULL_MS;
 	if (s->count >= max && least < max)
 		return DEFER_MS;
+	if (s->count >= max + SURPLUS_MAX && !has_room(s))
+		return FULL_MS;
 	return least != UINT32_MAX && s->count > least + 1 + least / 16 ? DEFER_MS : 0;
 }
 
+/* In the clear, and only where that is spoken. */
 static void
-shed_one(struct http_server *s, int listen_fd)
+refuse_unread(struct http_server *s, int fd)
 {
+	char unread[4096], id[40], text[sizeof(REFUSAL) + sizeof(id) + sizeof(REFUSAL_BODY)];
+	http_uuid(s, id);
+	int n = snprintf(text, sizeof(text), REFUSAL REFUSAL_BODY, id);
+	(void)recv(fd, unread, sizeof(unread), 0); /* else the close is a reset */
+	(void)send(fd, text, (size_t)n, MSG_NOSIGNAL);
+}
+
+static void
+shed_one(struct http_listener *l)
+{
+	struct http_server *s = l->s;
 	if (s->spare_fd != -1) {
 		close(s->spare_fd);
-		int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd != -1) {
-			char unread[4096];
-			(void)recv(fd, unread, sizeof(unread), 0); /* else the close is a reset */
-			(void)send(fd, refusal, sizeof(refusal) - 1, MSG_NOSIGNAL);
+			if (l->tls == NULL)
+				refuse_unread(s, fd);
 			close(fd);
 		}
 	}
@@ -113,10 +165,10 @@ accept_one(struct http_listener *l)
 	int fd = accept4(l->fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd == -1) {
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-			shed_one(s, l->fd);
+			shed_one(l);
 		return errno == ECONNABORTED || errno == EINTR;
 	}
-	bool surplus = s->count >= http_settings(s)->max_connections;
+	bool surplus = !has_room(s);
 	struct http_conn *c = conn_open(s, fd, &peer.sa, l->ordinal);
 	if (c != NULL)
 		c->surplus = surplus;

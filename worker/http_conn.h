@@ -39,11 +39,13 @@
 
 #define HTTP_READ_MAX 65536  /* one read(2), and what one turn of the loop does for one connection \
 			      */
+#define HTTP_BODY_RATE 512   /* bytes a second that a body must come at, over body_timeout and more */
 #define HTTP_DRAIN_MAX 65536 /* unread body that is read away to keep the connection */
 #define HTTP_DRAIN_MS 1000   /* and the time for it */
 #define HTTP_LINGER_MS 2000  /* silence that ends the wait for the client's close */
 #define HTTP_LINGER_ALL_MS 10000 /* the whole of that wait */
 #define HTTP_RETIRE_MS 10000     /* chance of an idle connection for one more request */
+#define HTTP_SPARE_MS 1000       /* idle for so long, it must make room for another */
 
 /* What a connection is at. */
 enum http_phase {
@@ -70,6 +72,8 @@ struct http_listener {
 	uint8_t tls_digest[32]; /* of the PEM texts behind `tls` */
 };
 
+TAILQ_HEAD(http_waiting, http_conn);
+
 struct http_server {
 	struct event_base *base;
 	const struct http_handler *h;
@@ -78,6 +82,7 @@ struct http_server {
 	const struct live_worker *all;
 	LIST_HEAD(, http_listener) listeners;
 	LIST_HEAD(, http_conn) conns;
+	struct http_waiting waiting; /* without a request in hand; the longest first */
 	unsigned count;
 	struct event resume; /* accept again */
 	int spare_fd;        /* given up to shed a connection when descriptors run out */
@@ -98,6 +103,8 @@ struct http_server {
 
 struct http_conn {
 	LIST_ENTRY(http_conn) link;
+	TAILQ_ENTRY(http_conn) wait_link;
+	uint64_t waits_ns; /* on s->waiting since; 0: not on it */
 	struct http_server *s;
 	SSL *ssl;
 	int fd;
@@ -156,6 +163,7 @@ void conn_gone(
 void conn_left(
     struct http_conn *c, bool reset); /* its side is closed; what that means depends on the phase */
 void conn_idle(struct http_conn *c);  /* PH_HEAD, nothing in hand */
+void conn_busy(struct http_conn *c);  /* a request begins */
 const struct snap_settings *http_settings(const struct http_server *s);
 void http_count(struct http_server *s, enum live_counter which, uint64_t by);
 /* Whether a line about running out of something may be written: at most one a second. */
@@ -166,6 +174,7 @@ void http_accept_init(struct http_server *s);
 void http_accept_stop(struct http_server *s); /* closes the listeners */
 
 /* http_read.c */
+void http_uuid(struct http_server *s, char out[40]);
 void conn_feed(struct http_conn *c, const char *p, size_t n);
 void conn_readable(struct http_conn *c);
 void conn_refuse(struct http_conn *c, int status, const char *why); /* bytes that are no request */

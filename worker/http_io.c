@@ -80,8 +80,8 @@ conn_watch(struct http_conn *c)
 	event_assign(&c->io, c->s->base, c->fd, flags, conn_event, c);
 	c->watching = flags;
 	if (flags != 0 && event_add(&c->io, NULL) != 0) {
-		conn_kill(c);
-		return;
+		c->watching = 0;
+		c->broken = c->kicked = true; /* the handler is told from the loop */
 	}
 	if (c->kicked)
 		event_active(&c->io, EV_TIMEOUT, 0);
@@ -117,7 +117,7 @@ conn_event(evutil_socket_t fd, short what, void *arg)
 	struct http_conn *c = arg;
 	(void)fd;
 	conn_enter(c);
-	if (c->phase == PH_TLS) {
+	if (c->phase == PH_TLS && !c->broken) {
 		tls_handshake(c);
 		conn_leave(c);
 		return;

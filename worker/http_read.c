@@ -14,8 +14,8 @@
 
 /* ---- the request in hand --------------------------------------------------------------------- */
 
-static void
-uuid(struct http_server *s, char out[40])
+void
+http_uuid(struct http_server *s, char out[40])
 {
 	static const char hex[] = "0123456789abcdef";
 	if (s->random_left < 16) {
@@ -54,7 +54,7 @@ set_request_id(struct http_conn *c, const struct http1_head *h)
 {
 	struct span id = h != NULL ? http1_find(h, "x-request-id") : (struct span){NULL, 0};
 	if (!id_usable(id)) {
-		uuid(c->s, c->req.request_id);
+		http_uuid(c->s, c->req.request_id);
 		return;
 	}
 	memcpy(c->req.request_id, id.p, id.n);
@@ -82,6 +82,7 @@ conn_request_clear(struct http_conn *c)
 static void
 request_begin(struct http_conn *c)
 {
+	conn_busy(c);
 	conn_request_clear(c);
 	memset(&c->req, 0, sizeof(c->req));
 	c->req.conn = c;
@@ -312,6 +313,17 @@ take_head(struct http_conn *c, const char *p, size_t n)
 
 /* ---- body ------------------------------------------------------------------------------------ */
 
+/* Silence is bounded, and so is a trickle that is just not silent. */
+static void
+body_deadline(struct http_conn *c)
+{
+	uint64_t ms = http_settings(c->s)->body_timeout_ms, now = clock_now_ns();
+	uint64_t end =
+	    c->req.start_ns + ms * NS_PER_MS + c->body.len * (NS_PER_SEC / HTTP_BODY_RATE);
+	uint64_t left = end > now ? (end - now) / NS_PER_MS + 1 : 1;
+	conn_deadline(c, MIN(ms, left));
+}
+
 static void
 body_too_large(struct http_conn *c)
 {
@@ -353,7 +365,7 @@ body_start(struct http_conn *c)
 	}
 	buf_init(&c->body, (size_t)MIN(c->body_ceiling, (uint64_t)SIZE_MAX / 4));
 	c->phase = PH_BODY;
-	conn_deadline(c, http_settings(c->s)->body_timeout_ms);
+	body_deadline(c);
 	if (c->expect_continue) {
 		c->expect_continue = false;
 		conn_put(c, &(struct iovec){(void *)(uintptr_t)go_on, sizeof(go_on) - 1}, 1);
@@ -424,7 +436,7 @@ take_body(struct http_conn *c, const char *p, size_t n)
 {
 	if (n == 0)
 		return 0;
-	conn_deadline(c, http_settings(c->s)->body_timeout_ms);
+	body_deadline(c);
 	return c->chunked_body ? take_chunked(c, p, n) : take_sized(c, p, n);
 }
 
@@ -511,7 +523,7 @@ read_body(struct http_conn *c)
 	if (c->body_left == 0)
 		body_complete(c);
 	else
-		conn_deadline(c, http_settings(c->s)->body_timeout_ms);
+		body_deadline(c);
 	return n;
 }
 

@@ -259,5 +259,58 @@ subtest 'too many connections' => sub {
 	$few->stop;
 };
 
+subtest 'one client holds every connection and says nothing' => sub {
+	my $few = start_gateway(upstreams => { up => $up }, conf => "max_connections = 8\n", workers => 1);
+	$up->script(OmniRoute::Upstream::reply_json($answer, first_delay => 2500));
+	my $busy = $few->connect;
+	$busy->write(OmniRoute::Http::build(POST => '/v1/chat/completions', body => $chat));
+	my @held = map { $few->connect } 1 .. 7;
+	$held[$_]->write("GET /healthz HTTP/1.1\r\nX-Half: a") for 0 .. 3;
+	my $r;
+	wait_until(5, sub { $r = eval { $few->request(GET => '/healthz') }; $r && $r->{status} == 200 }, 'room is made for another');
+	is($r->{status}, 200, 'another client is served');
+	is($few->request(GET => '/healthz')->{status}, 200, 'and again');
+	is($held[0]->drain(1), '', 'the first of the silent ones had to go');
+	is($busy->response->{body}, $answer, 'work in hand was let alone');
+	like($few->stderr, qr/max_connections is reached/, 'the log says so');
+	$_->close for @held, $busy;
+	$few->stop;
+};
+
+subtest 'a Unix socket' => sub {
+	my $u = start_gateway(upstreams => { up => $up }, listen => qq(listen "127.0.0.1:\@PORT\@" {}\nlisten "unix:\@DIR\@/sock" {}\n),
+		conf => "access_log = \"\@DIR\@/access.txt\"\nmax_header_size = 4096\n", workers => 2);
+	my $path = $u->dir . '/sock';
+	my ($mode) = (stat $path)[2];
+	ok(-S $path, 'is there');
+	is($mode & 07, 0, 'and not for everybody') or diag sprintf '%o', $mode;
+	$up->script(OmniRoute::Upstream::reply_json($answer));
+	is(OmniRoute::Http::request($path, POST => '/v1/chat/completions', body => $chat)->{body}, $answer, 'a chat');
+	my $c = OmniRoute::Http->connect($path);
+	my $get = OmniRoute::Http::build(GET => '/v1/models', headers => [['X-Forwarded-For', '203.0.113.9']]);
+	$c->write($get x 3);
+	is($c->response->{status}, 200, "one behind the other: $_") for 1 .. 3;
+	$c->write("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+	is($c->response->{status}, 200, 'metrics to a local peer');
+	$c->write("nonsense\r\n\r\n");
+	is_error($c->response, 400, name => 'what is no request');
+	is($c->drain(3), '', 'and the end');
+	$c->close;
+	my $event = OmniRoute::Upstream::chat_event('{"content":"x"}');
+	$up->script(OmniRoute::Upstream::reply_sse($event x 400, piece => length $event, delay => 20));
+	$c = OmniRoute::Http->connect($path);
+	$c->write(OmniRoute::Http::build(POST => '/v1/chat/completions', body => chat_body('up/m', stream => JSON::PP::true)));
+	$c->fill(5);
+	like($c->{in}, qr{^HTTP/1.1 200 }, 'a stream begins');
+	$c->close;
+	wait_until(3, sub { ($up->seen // {})->{gone_at} }, 'the upstream to see that the client left');
+	wait_until(3, sub { $u->counter('in_flight') == 0 }, 'nothing in hand');
+	my $log = slurp($u->dir . '/access.txt');
+	like($log, qr{^unix: \[[^\]]+\] "POST /v1/chat/completions HTTP/1\.1" 200 }m, 'in the access log');
+	unlike($log, qr/203\.0\.113/, 'nobody is believed to speak for another');
+	$u->stop;
+	ok(!-e $path, 'gone with the gateway');
+};
+
 $up->stop;
 finish();

@@ -28,6 +28,7 @@ static struct snap_listener listeners[3];
 static unsigned listener_count;
 static struct snap_net nets[2];
 static unsigned net_count;
+static int lost_fd;        /* what the socket of /lost becomes */
 static bool mark_refusals; /* http's own errors get a header of the handler's */
 static const char *pem_certificate, *pem_key;
 
@@ -69,6 +70,8 @@ handle_head(struct http_req *r)
 		http_accept_body(r, 0);
 	else if (path_is(r, "/small"))
 		http_accept_body(r, 8);
+	else if (path_is(r, "/lost"))
+		(void)dup2(lost_fd, r->conn->fd);
 	else if (!path_is(r, "/later"))
 		http_accept_body(r, 4 * 1048576);
 	else

@@ -590,6 +590,81 @@ test_max_connections(void **state)
 		close(fd[i]);
 }
 
+/* Silence and half a head make room for who has something to say; work in hand does not. */
+static void
+test_room_is_made(void **state)
+{
+	int fd[9], end;
+	(void)state;
+	settings.max_connections = 8;
+	settings_change();
+	listen_tcp();
+	for (int i = 0; i < 8; i++) {
+		fd[i] = dial();
+		assert_int_equal(accept_within((unsigned)i + 1, 1000), i + 1);
+	}
+	say(fd[0], "POST /wait HTTP/1.1\r\n" H "Content-Length: 0\r\n\r\n");
+	say(fd[1], "GET /hel");
+	say(fd[2], GET_HELLO);
+	expect(fd[2], HELLO, OPEN);
+	turn_ms(HTTP_SPARE_MS + 20);
+	say(fd[1], "lo HTT");
+	fd[8] = dial();
+	say(fd[8], GET_HELLO);
+	expect(fd[8], HELLO, OPEN);
+	expect(fd[1], "", CLOSED); /* it was the first to wait */
+	assert_non_null(waiting);
+	for (int i = 3; i < 8; i++)
+		assert_true(recv(fd[i], &end, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN);
+	say(fd[2], GET_HELLO);
+	expect(fd[2], HELLO, OPEN);
+	for (int i = 0; i < 9; i++)
+		close(fd[i]);
+}
+
+/* The event of a connection cannot be set any more: the handler must hear that it is lost. */
+static void
+test_unwatchable(void **state)
+{
+	char text[2048] = "GET /lost HTTP/1.1\r\n" H "\r\n";
+	(void)state;
+	settings.max_header_size = 1024;
+	settings_change();
+	lost_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC); /* epoll takes no plain file */
+	assert_int_not_equal(lost_fd, -1);
+	int fd = client();
+	size_t n = strlen(text); /* so much behind it that the event has to change */
+	memset(text + n, 'x', 1024);
+	say_n(fd, text, n + 1024);
+	turn();
+	assert_string_equal(seen_take(), "head(/lost)gone(/lost)done(499,0)");
+	assert_int_equal(http_connections(server), 0);
+	close(lost_fd);
+	close(fd);
+}
+
+/* A byte now and then is not silence, and no way to keep a connection either. */
+static void
+test_body_trickles(void **state)
+{
+	uint64_t start = clock_now_ns();
+	char text[256] = "";
+	int fd;
+	(void)state;
+	settings.body_timeout_ms = 60;
+	settings_change();
+	fd = client();
+	say(fd, "POST /x HTTP/1.1\r\n" H "Content-Length: 1000\r\n\r\n");
+	while (recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT) <= 0) {
+		(void)send(fd, "x", 1, MSG_NOSIGNAL);
+		turn_ms(10);
+		assert_true(clock_now_ns() - start < 2 * NS_PER_SEC);
+	}
+	assert_memory_equal(text, "HTTP/1.1 408 ", 13);
+	assert_true(clock_now_ns() - start >= 60 * NS_PER_MS);
+	close(fd);
+}
+
 static void
 test_no_descriptors(void **state)
 {
@@ -748,6 +823,9 @@ main(void)
 	    LIFE(test_accept),
 	    LIFE(test_accept_fairly),
 	    LIFE(test_max_connections),
+	    LIFE(test_room_is_made),
+	    LIFE(test_unwatchable),
+	    LIFE(test_body_trickles),
 	    LIFE(test_no_descriptors),
 	    LIFE(test_peer),
 	    LIFE(test_peer_loopback),
