@@ -148,7 +148,7 @@ absolute_target(struct parse *ps, struct span t)
 	if (host.n == 0 || !all_of(host, H))
 		return refuse(ps, 400, "The request target names no valid host");
 	if (path == end)
-		ps->h->target = (struct span){"/", 1};
+		ps->h->target = (struct span){p - 1, 1}; /* the slash before the host */
 	else if (*path == '/')
 		ps->h->target = (struct span){path, (size_t)(end - path)};
 	else

@@ -155,6 +155,8 @@ test_targets(void **state)
 		int status;
 		assert_int_equal(parse(rows[i].head, &h, &status), 0);
 		assert_span(h.target, rows[i].target);
+		assert_true(h.target.p > rows[i].head &&
+			    h.target.p + h.target.n < rows[i].head + strlen(rows[i].head));
 	}
 }
 
