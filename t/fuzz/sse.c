@@ -1,6 +1,7 @@
 /*
  * Event streams: whatever the cuts, the same events; the raw spans and the rest together are the
- * whole stream.
+ * whole stream. A second decoder, which has the whole stream before it and needs no speed, must
+ * find the same events.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +17,89 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void
 put(struct buf *b, struct span s)
 {
-	buf_addf(b, "%zu:", s.n);
+	buf_addf(b, s.p == NULL ? "none:" : "%zu:", s.n);
 	buf_add(b, s.p, s.n);
 }
+
+/* ---- the plain decoder ---- */
+
+struct block {
+	struct span event, id;
+	struct buf data;
+	bool any, has_data;
+};
+
+static void
+plain_line(struct block *b, const char *p, size_t n)
+{
+	const char *colon = memchr(p, ':', n);
+	size_t name = colon != NULL ? (size_t)(colon - p) : n;
+	struct span value = {p + n, 0};
+
+	b->any = true;
+	if (colon != NULL)
+		value = (struct span){colon + 1, n - name - 1};
+	if (value.n > 0 && value.p[0] == ' ')
+		value = (struct span){value.p + 1, value.n - 1};
+	if (name == 4 && memcmp(p, "data", 4) == 0) {
+		if (b->has_data)
+			buf_add(&b->data, "\n", 1);
+		buf_add(&b->data, value.p, value.n);
+		b->has_data = true;
+	} else if (name == 5 && memcmp(p, "event", 5) == 0) {
+		b->event = value;
+	} else if (name == 2 && memcmp(p, "id", 2) == 0 &&
+		   (value.n == 0 || memchr(value.p, '\0', value.n) == NULL)) {
+		b->id = value;
+	}
+}
+
+static void
+plain_event(struct block *b, struct buf *events)
+{
+	struct span none = {NULL, 0}, data = {b->data.len > 0 ? b->data.data : "", b->data.len};
+
+	put(events, b->event);
+	put(events, b->has_data ? data : none);
+	put(events, b->id);
+	buf_clear(&b->data);
+	*b = (struct block){.data = BUF_INIT(64u << 20)};
+}
+
+/* *before: length of `events` without the last one, which the decoder may still hold back when the
+ * stream ends in CR. */
+static void
+plain_decode(const char *p, size_t n, struct buf *events, size_t *before)
+{
+	struct block b = {.data = BUF_INIT(64u << 20)};
+	const char *end = p + n, *stop;
+
+	*before = 0;
+	if (n >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0)
+		p += 3;
+	for (; p < end; p = stop) {
+		for (stop = p; stop < end && *stop != '\n' && *stop != '\r';)
+			stop++;
+		if (stop == end)
+			break;
+		if (stop > p) {
+			plain_line(&b, p, (size_t)(stop - p));
+		} else if (b.any) {
+			*before = events->len;
+			plain_event(&b, events);
+		}
+		stop += stop + 1 < end && stop[0] == '\r' && stop[1] == '\n' ? 2 : 1;
+	}
+	buf_clear(&b.data);
+}
+
+static bool
+same(const struct buf *b, const struct buf *other, size_t len)
+{
+	return b->len == len && (len == 0 || memcmp(b->data, other->data, len) == 0);
+}
+
+/* ---- the target ---- */
 
 /* What came out, as text. Feeds `step` bytes at a time (0: all at once). */
 static int
@@ -55,7 +136,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct buf e1 = BUF_INIT(64u << 20), e2 = BUF_INIT(64u << 20);
 	struct buf r1 = BUF_INIT(64u << 20), r2 = BUF_INIT(64u << 20);
-	size_t step;
+	struct buf plain = BUF_INIT(64u << 20);
+	size_t step, before;
 	int a, b;
 
 	if (size < 1)
@@ -74,6 +156,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				    memcmp(r2.data, data + 1, size - 1) != 0))
 			abort();
 	}
+	if (a >= 0) {
+		plain_decode((const char *)data + 1, size - 1, &plain, &before);
+		if (!same(&e1, &plain, plain.len) &&
+		    (data[size - 1] != '\r' || !same(&e1, &plain, before)))
+			abort();
+	}
+	buf_clear(&plain);
 	buf_clear(&e1);
 	buf_clear(&e2);
 	buf_clear(&r1);
