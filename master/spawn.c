@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -167,7 +168,7 @@ child_run(struct child *c)
 		limit.rlim_cur = c->nofile != 0 ? MIN(c->nofile, limit.rlim_max) : limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
-	if (!drop_rights(c->identity))
+	if (!drop_rights(c->identity) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		_exit(WORKER_EXIT_NO_RETRY);
 	fexecve(c->exe_fd, c->argv, c->env);
 	_exit(WORKER_EXIT_FAILED);

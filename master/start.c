@@ -24,6 +24,7 @@
 #include "master/publish.h"
 #include "master/reload.h"
 #include "master/signals.h"
+#include "master/spawn.h"
 #include "master/supervise.h"
 #include "master/upgrade.h"
 #include "master/usage.h"
@@ -158,8 +159,15 @@ load(struct master *m, const struct options *o)
 static int
 test(struct master *m, const struct options *o)
 {
-	struct buf text = BUF_INIT(1u << 20);
+	struct spawn_identity identity;
+	struct buf text = BUF_INIT(1u << 20), err = BUF_INIT(4096);
+	int r = spawn_identity(m->conf->user, &identity, &err);
 
+	if (r != 0) {
+		failed(m, r, &err, "user");
+		buf_clear(&err);
+		return MASTER_EXIT_FAILED;
+	}
 	if (o->dump) {
 		conf_dump(m->conf, &text);
 		fwrite(text.data, 1, text.len, stdout);
