@@ -6,24 +6,24 @@
 #include <stdlib.h>
 
 static const char help[] =
-    "usage: omniroute [-dqtTV] [-c FILE] [-p PORT]     run the gateway\n"
-    "       omniroute COMMAND ...                      the same as omniroute-ctl COMMAND ...\n"
+    "usage: omniroute [-dqtTV] [-c FILE] [-p PORT]   run the gateway\n"
+    "       omniroute COMMAND ...                    as omniroute-ctl COMMAND ...\n"
     "\n"
-    "  -c, --config FILE  configuration file; without it omniroute.conf in the data directory,\n"
-    "                     then " OMNIROUTE_SYSCONFDIR "/omniroute/omniroute.conf, if there is one\n"
+    "  -c, --config FILE  configuration file; without it omniroute.conf in the data\n"
+    "                     directory, then, if there is one,\n"
+    "                     " OMNIROUTE_SYSCONFDIR "/omniroute/omniroute.conf\n"
     "  -p, --port PORT    listen on this port (1 to 65535; 20128)\n"
     "  -d, --daemon       run in the background; returns when the gateway serves\n"
     "  -q, --quiet        print no banner\n"
     "  -t, --test         test the configuration and leave\n"
-    "  -T, --dump         test the configuration, print every option with its value, and leave\n"
+    "  -T, --dump         test the configuration, print every option, and leave\n"
     "  -V, --version      print the version and leave\n"
     "  -h, --help         print this and leave\n"
     "\n"
-    "Signals: HUP reload, USR1 reopen logs, QUIT leave gracefully, TERM leave at once,\n"
-    "USR2 start the program now on disk beside this one, WINCH retire the workers.\n"
-    "`omniroute status` shows what runs, `omniroute quit` stops it; `omniroute --help` is this "
-    "page,\n"
-    "omniroute-ctl --help lists the commands. Manual: omniroute(8), omniroute.conf(5).\n";
+    "Signals: HUP reload, USR1 reopen logs, QUIT leave gracefully, TERM leave at\n"
+    "once, USR2 start the program now on disk beside this one, WINCH retire the\n"
+    "workers. `omniroute status` shows what runs, `omniroute quit` stops it;\n"
+    "omniroute-ctl --help lists the commands. Manual: omniroute(8).\n";
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},

@@ -72,9 +72,8 @@ const struct ctl_command ctl_commands[] = {
     {"connections", "add", "[PROVIDER]", 0, 1, connection_add, ctl_run_connections_add,
 	"Add a connection to a provider",
 	"PROVIDER is an id or alias of `providers available`. Without it, --name and --base-url "
-	"make a bare\n"
-	"connection. A provider that needs a key is asked for on the terminal when no --key option "
-	"is given."},
+	"make a bare connection. The key of a provider that needs one is asked for on the terminal "
+	"when no --key option is given."},
     {"connections", "list", "", 0, 0, none, ctl_run_connections_list, "List the connections", NULL},
     {"connections", "show", "CONNECTION", 1, 1, none, ctl_run_connections_show, "Show a connection",
 	NULL},

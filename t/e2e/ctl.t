@@ -155,11 +155,15 @@ subtest 'help on every level' => sub {
 	my $all = text('--help');
 	is($all->{code}, 0, 'exit code');
 	like($all->{out}, qr/^  $_  /m, "exit code $_ in the help") for values %exit;
+	for my $r ($all, text('connections', '--help'), run([build_dir() . '/omniroute', '--help'], clean => 1, env => $g->env)) {
+		is(join("\n", grep { length > 80 } split /\n/, $r->{out}), '', '80 columns');
+	}
 	my @commands = $all->{out} =~ /^  ([a-z]+(?: [a-z]+)?)(?: \[?[A-Z]+\]?)? {2}/mg;
 	cmp_ok(scalar @commands, '>=', 20, 'commands');
 	for my $c (@commands) {
 		my $one = text(split(/ /, $c), '--help');
 		is($one->{code}, 0, "$c --help");
+		is(join("\n", grep { length > 80 } split /\n/, $one->{out}), '', "$c --help: 80 columns");
 		like($one->{out}, qr/^Usage: omniroute-ctl \[OPTIONS\] \Q$c\E/, "$c: usage");
 	}
 };
