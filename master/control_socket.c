@@ -369,7 +369,8 @@ client_next(struct control_client *c)
 			return;
 		}
 	}
-	if (!c->job && !c->closing && evbuffer_get_length(in) > CONTROL_LINE_MAX)
+	if (!c->job && !c->closing && evbuffer_get_length(in) > CONTROL_LINE_MAX &&
+	    evbuffer_search_eol(in, NULL, NULL, EVBUFFER_EOL_LF).pos == -1)
 		client_refuse(c, CONTROL_INVALID, "the message is too long");
 }
 

@@ -7,6 +7,7 @@ use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use IO::Socket::UNIX;
 use JSON::PP;
+use POSIX ();
 use Socket qw(SOCK_STREAM);
 use lib dirname(abs_path(__FILE__)) . '/../lib';
 use OmniRoute;
@@ -181,6 +182,25 @@ subtest 'the protocol' => sub {
 	like($r[4]{error}{message}, qr/name must be a string/, 'type');
 	like($r[5]{error}{message}, qr/needs the parameter name/, 'required');
 	is((stat $g->data . '/control.sock')[2] & 07777, 0600, 'mode of the socket');
+	my $s = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $g->data . '/control.sock') or die "control.sock: $!";
+	my ($n, $line) = (3000, qq({"jsonrpc":"2.0","id":1,"method":"version","params":{}} ) . ' ' x 600 . "\n");
+	my $writer = fork // die "fork: $!";
+	if (!$writer) {
+		print $s $line x $n;
+		$s->flush;
+		POSIX::_exit(0);
+	}
+	my $got = 0;
+	local $SIG{ALRM} = sub { die "$got of $n answers\n" };
+	alarm 60;
+	while ($got < $n && defined(my $answer = <$s>)) {
+		last if $answer !~ /"result"/;
+		$got++;
+	}
+	alarm 0;
+	close $s;
+	waitpid $writer, 0;
+	is($got, $n, 'more requests at once than one line may be long');
 	my %methods = map { $_->{name} => $_ } @{ $g->ctl('methods')->{methods} };
 	ok($methods{$_}, "method $_") for qw(connection.create connection.test key.create status upgrade usage.total);
 };
