@@ -83,7 +83,8 @@ check_keys(const struct auth_presented *p, struct snapshot *snap, uint64_t now_w
 {
 	*first = NULL;
 	if (p->several)
-		return refuse(why, 401, "invalid_api_key", "Several API keys in one kind of header");
+		return refuse(
+		    why, 401, "invalid_api_key", "Several API keys in one kind of header");
 	for (unsigned i = 0; i < AUTH_CREDENTIALS; i++) {
 		const struct snap_key *k = NULL;
 		struct span key;
@@ -184,7 +185,8 @@ auth_check(struct http_req *r, enum access access, struct snapshot *snap, struct
 
 	for (unsigned i = 0; i < AUTH_CREDENTIALS; i++) {
 		p.value[i] = http_header_get(r, credentials[i].header);
-		p.several |= p.value[i].p != NULL && http_header_count(r, credentials[i].header) > 1;
+		p.several |=
+		    p.value[i].p != NULL && http_header_count(r, credentials[i].header) > 1;
 	}
 	*caller = (struct caller){.snap = snap};
 	status = auth_decide(&p, access, snap, now_ms / 1000, &caller->key, &why);

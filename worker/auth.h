@@ -4,8 +4,8 @@
  * A key comes as "Authorization: Bearer KEY", x-api-key or x-goog-api-key. Every key that is
  * presented must be valid, else 401, wherever the request comes from; of several the first in this
  * order says who it is. An Authorization of another scheme is a key that is not valid; an empty
- * value is none at all, and a header that stands twice is not valid. Without any key a client is served on loopback and Unix listeners, or
- * everywhere or nowhere, as require_api_key says.
+ * value is none at all, and a header that stands twice is not valid. Without any key a client is
+ * served on loopback and Unix listeners, or everywhere or nowhere, as require_api_key says.
  *
  * auth_check   true and *caller, or false after the reply (401, 403) was sent. Sets r->note.key.
  * auth_admit   takes one request from the key's rate window; false after the reply (429) was sent.

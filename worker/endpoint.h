@@ -29,10 +29,11 @@ struct caller {
 };
 
 enum access {
-	ACCESS_OPEN,   /* anybody (healthz, readyz) */
-	ACCESS_NOWHERE, /* an unknown path or method: a key is not needed, but a wrong one is told */
-	ACCESS_CLIENT, /* a valid key, or none where that is allowed */
-	ACCESS_MANAGE, /* a loopback or Unix peer, or a key with SCOPE_MANAGE */
+	ACCESS_OPEN,    /* anybody (healthz, readyz) */
+	ACCESS_NOWHERE, /* an unknown path or method: a key is not needed, but a wrong one is told
+			 */
+	ACCESS_CLIENT,  /* a valid key, or none where that is allowed */
+	ACCESS_MANAGE,  /* a loopback or Unix peer, or a key with SCOPE_MANAGE */
 };
 
 struct endpoint {

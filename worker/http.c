@@ -157,6 +157,21 @@ conn_deadline(struct http_conn *c, uint64_t ms)
 		timer_arm(c, now);
 }
 
+/* A timer, since an event that is made active is served before the loop looks at the others. */
+void
+conn_yield(struct http_conn *c)
+{
+	static const struct timeval now = {0, 0};
+	if (c->yielded || c->dead)
+		return;
+	if (evtimer_add(&c->timer, &now) != 0) {
+		conn_kick(c);
+		return;
+	}
+	c->yielded = true;
+	c->armed_ns = 1; /* earlier than any deadline */
+}
+
 static void
 on_timer(evutil_socket_t fd, short what, void *arg)
 {
@@ -165,15 +180,16 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	c->armed_ns = 0;
-	if (c->deadline_ns == 0)
-		return;
-	if (now < c->deadline_ns) {
-		timer_arm(c, now);
-		return;
-	}
-	c->deadline_ns = 0;
 	conn_enter(c);
-	conn_timeout(c);
+	if (c->yielded) {
+		c->yielded = false;
+		conn_feed(c, NULL, 0);
+	} else if (c->deadline_ns != 0 && now >= c->deadline_ns) {
+		c->deadline_ns = 0;
+		conn_timeout(c);
+	}
+	if (!c->dead && c->deadline_ns != 0 && c->armed_ns == 0)
+		timer_arm(c, now);
 	conn_leave(c);
 }
 
@@ -213,7 +229,8 @@ conn_busy(struct http_conn *c)
 	c->waits_ns = 0;
 }
 
-/* What arrives of a head changes nothing: its place is that of the moment when it could have come. */
+/* What arrives of a head changes nothing: its place is that of the moment when it could have come.
+ */
 static void
 conn_waits(struct http_conn *c)
 {

@@ -16,7 +16,8 @@
  * Whatever may call the handler or end the connection runs between conn_enter and conn_leave;
  * conn_kill in between closes the socket at once, the last conn_leave frees the memory. Work that
  * must not happen on the caller's stack (the next pipelined request, news of a broken socket) is
- * left to conn_kick: the loop's next turn.
+ * left to conn_kick: it comes at once, before the loop polls again. After HTTP_TURN_MAX pipelined
+ * requests conn_yield leaves the rest to the next turn, so that the others have theirs.
  *
  * Memory of a connection: while idle only the struct; `head` as long as a request is in hand; `in`
  * and `out` only while bytes wait. Bounds: in <= HTTP_READ_MAX + max_header_size, body <= its
@@ -40,6 +41,7 @@
 #define HTTP_READ_MAX 65536  /* one read(2), and what one turn of the loop does for one connection \
 			      */
 #define HTTP_BODY_RATE 512   /* bytes a second that a body must come at, over body_timeout and more */
+#define HTTP_TURN_MAX 16     /* pipelined requests that one connection is served in a turn of the loop */
 #define HTTP_DRAIN_MAX 65536 /* unread body that is read away to keep the connection */
 #define HTTP_DRAIN_MS 1000   /* and the time for it */
 #define HTTP_LINGER_MS 2000  /* silence that ends the wait for the client's close */
@@ -115,6 +117,7 @@ struct http_conn {
 	bool unix_peer : 1, loopback_listener : 1;
 	bool dead : 1;   /* closed; the last conn_leave frees it */
 	bool kicked : 1; /* conn_kick is pending */
+	bool yielded : 1; /* the timer brings the rest of `in`, not a deadline */
 	bool broken : 1; /* writing failed; the handler is told from the loop */
 	bool eof : 1;    /* the client has closed its side */
 	bool read_wants_write : 1, write_wants_read : 1; /* TLS */
@@ -157,6 +160,7 @@ void conn_enter(struct http_conn *c);
 void conn_leave(struct http_conn *c);
 void conn_kill(struct http_conn *c);
 void conn_kick(struct http_conn *c);
+void conn_yield(struct http_conn *c);
 void conn_deadline(struct http_conn *c, uint64_t ms); /* 0: none */
 void conn_gone(
     struct http_conn *c); /* the client left or took too long: tells the handler, kills */

@@ -460,9 +460,14 @@ static size_t
 consume(struct http_conn *c, const char *p, size_t n)
 {
 	size_t used = 0;
+	unsigned heads = 0;
 	while (!c->dead) {
 		enum http_phase before = c->phase;
 		size_t took = 0;
+		if (before == PH_HEAD && heads++ == HTTP_TURN_MAX) {
+			conn_yield(c);
+			break;
+		}
 		if (before == PH_HEAD)
 			took = take_head(c, p + used, n - used);
 		else if (before == PH_BODY)
@@ -531,7 +536,7 @@ static ptrdiff_t
 read_any(struct http_conn *c)
 {
 	size_t want = HTTP_READ_MAX;
-	if (c->phase == PH_WAIT || c->phase == PH_REPLY || c->phase == PH_FLUSH) {
+	if (c->phase == PH_WAIT || c->phase == PH_REPLY || c->phase == PH_FLUSH || c->yielded) {
 		size_t max = http_settings(c->s)->max_header_size;
 		want = MIN(want, max - MIN(max, c->in.len));
 		if (want == 0)

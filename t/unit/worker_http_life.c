@@ -622,6 +622,48 @@ test_room_is_made(void **state)
 		close(fd[i]);
 }
 
+static unsigned
+done_count(void)
+{
+	const char *p = seen_take();
+	unsigned n = 0;
+	while ((p = strstr(p, "done(200")) != NULL) {
+		n++;
+		p += 8;
+	}
+	return n;
+}
+
+/* Pipelined requests are served in turns, and another client has its own in between. */
+static void
+test_pipelined_in_turns(void **state)
+{
+	char text[100 * 40 + 1] = "";
+	unsigned served = 0, turns = 0, before_one = 0;
+	(void)state;
+	int many = client(), one = client();
+	for (unsigned i = 0; i < 100; i++)
+		snprintf(text + strlen(text), 41, "%s", GET_HELLO);
+	size_t n = strlen(text);
+	assert_int_equal(send(many, text, n, 0), n);
+	while (served < 101) {
+		if (turns == 1)
+			assert_int_equal(
+			    send(one, GET_HELLO, strlen(GET_HELLO), 0), strlen(GET_HELLO));
+		assert_true(event_base_loop(base, EVLOOP_ONCE) >= 0);
+		unsigned now = done_count();
+		assert_in_range(now, 0, 2 * HTTP_TURN_MAX + 1);
+		served += now;
+		if (before_one == 0 && recv(one, text, 1, MSG_PEEK | MSG_DONTWAIT) == 1)
+			before_one = served;
+		assert_true(++turns < 100);
+	}
+	assert_in_range(before_one, HTTP_TURN_MAX, 4 * HTTP_TURN_MAX);
+	expect(one, HELLO, OPEN);
+	close(many);
+	close(one);
+}
+
 /* The event of a connection cannot be set any more: the handler must hear that it is lost. */
 static void
 test_unwatchable(void **state)
@@ -824,6 +866,7 @@ main(void)
 	    LIFE(test_accept_fairly),
 	    LIFE(test_max_connections),
 	    LIFE(test_room_is_made),
+	    LIFE(test_pipelined_in_turns),
 	    LIFE(test_unwatchable),
 	    LIFE(test_body_trickles),
 	    LIFE(test_no_descriptors),
