@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "shared/rate.h"
+#include "t/unit/step.h"
 
 #define MINUTE 60000u
 #define CHILDREN 8
@@ -24,6 +25,8 @@ struct shared {
 	_Atomic uint64_t admitted[CHILDREN];
 	_Atomic uint32_t go, running;
 	_Atomic uint64_t now;
+	_Atomic unsigned done;
+	bool taken; /* by the child that goes step by step */
 };
 
 static struct shared *s;
@@ -331,6 +334,131 @@ killed_while_hammering(void **state)
 	}
 }
 
+/* ---- one instruction at a time ---- */
+
+/* Where a taker finds the circle. */
+static const struct place {
+	const char *name;
+	uint64_t limit, before; /* admissions before, at time `then` */
+	uint64_t then;
+} places[] = {
+    {"untouched", 3, 0, 0},
+    {"between two words", 3, 1, 5000},
+    {"the last word of a lap", 3, 2, 5000},
+    {"the last lap is over", 3, 3, 5000 - MINUTE},
+    {"in a group", 600, 1, 5000},
+    {"the end of a group", 600, 2, 5000},
+    {"a group that is over", 600, 2, 5000 - MINUTE},
+    {"full", 3, 3, 5000},
+};
+
+static const struct place *place;
+
+static void
+take_one(void)
+{
+	uint64_t retry;
+
+	s->taken = rate_take(&s->rate, place->limit, MINUTE, 5000, &retry);
+}
+
+/* Admissions that are left for the child's time. */
+static uint64_t
+prepare(const struct place *p)
+{
+	uint64_t retry;
+
+	place = p;
+	memset(&s->rate, 0, sizeof s->rate);
+	s->taken = false;
+	for (uint64_t i = 0; i < p->before; i++)
+		assert_true(rate_take(&s->rate, p->limit, MINUTE, p->then, &retry));
+	return p->limit - (p->then == 5000 ? p->before : 0);
+}
+
+/* What a kill at this place would leave: the child has its admission or has not, and the next
+ * window is whole. */
+static uint64_t
+left_after_kill(uint64_t limit)
+{
+	static struct rate_log copy;
+	uint64_t left;
+
+	memcpy(&copy, &s->rate, sizeof copy);
+	left = take_all(&copy, limit, 5000);
+	assert_int_equal(take_all(&copy, limit, 4999 + MINUTE), 0);
+	assert_int_equal(take_all(&copy, limit, 5000 + MINUTE), limit);
+	return left;
+}
+
+static void
+killed_at_any_instruction(void **state)
+{
+	struct step t;
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(places); i++) {
+		uint64_t free = prepare(&places[i]), last = free, left;
+
+		if (!step_start(&t, &s->done, take_one))
+			skip();
+		while (step_once(&t)) {
+			left = left_after_kill(places[i].limit);
+			if (left != last && left + 1 != free)
+				fail_msg(
+				    "%s: %u left after %u", places[i].name, (unsigned)left, t.n);
+			assert_true(left <= last);
+			last = left;
+		}
+		assert_int_equal(s->taken, free > 0);
+		assert_int_equal(last, free - s->taken);
+	}
+}
+
+/* The others get all that there is while the child stands still, now or for some windows to come.
+ */
+static void
+stopped_at(unsigned at, unsigned windows, uint64_t free, bool *ended)
+{
+	uint64_t limit = place->limit, taken;
+	struct step t;
+
+	assert_true(step_start(&t, &s->done, take_one));
+	*ended = false;
+	while (t.n < at && !*ended)
+		*ended = !step_once(&t);
+	taken = take_all(&s->rate, limit, 5000);
+	for (unsigned i = 1; i <= windows; i++)
+		assert_int_equal(take_all(&s->rate, limit, 5000 + i * MINUTE), limit);
+	if (!*ended)
+		step_rest(&t);
+	if (taken + s->taken != free)
+		fail_msg("%s: stopped after %u, %u + %u admitted of %u", place->name, at,
+		    (unsigned)taken, s->taken, (unsigned)free);
+	assert_int_equal(take_all(&s->rate, limit, 4999 + (windows + 1) * MINUTE), 0);
+	assert_int_equal(take_all(&s->rate, limit, 5000 + (windows + 1) * MINUTE), limit);
+}
+
+static void
+stopped_at_any_instruction(void **state)
+{
+	struct step t;
+
+	(void)state;
+	place = &places[0];
+	if (!step_start(&t, &s->done, take_one))
+		skip();
+	step_rest(&t);
+	for (size_t i = 0; i < NELEM(places); i++) {
+		for (unsigned windows = 0; windows < 3; windows += 2) {
+			bool ended = false;
+
+			for (unsigned at = 0; !ended; at++)
+				stopped_at(at, windows, prepare(&places[i]), &ended);
+		}
+	}
+}
+
 int
 main(void)
 {
@@ -346,6 +474,8 @@ main(void)
 	    cmocka_unit_test_setup_teardown(taken_but_head_not_moved, setup, teardown),
 	    cmocka_unit_test_setup_teardown(old_part_of_a_group, setup, teardown),
 	    cmocka_unit_test_setup_teardown(killed_while_hammering, setup, teardown),
+	    cmocka_unit_test_setup_teardown(killed_at_any_instruction, setup, teardown),
+	    cmocka_unit_test_setup_teardown(stopped_at_any_instruction, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
