@@ -16,6 +16,7 @@
 
 #include "shared/err.h"
 #include "shared/ring.h"
+#include "t/unit/step.h"
 
 #define SEQ_MAX (1u << 20)
 #define HELD 64
@@ -459,6 +460,195 @@ killed_writer_loses_nothing(void **state)
 	    total.open, total.unqueued);
 }
 
+/* ---- one instruction at a time ---- */
+
+#define FEW 8 /* cells and places of the queue that these tests touch */
+
+static struct marks {
+	_Atomic unsigned done;
+	_Atomic uint32_t opened, closed, cancelled; /* bit per seq: the call has returned */
+	_Atomic uint32_t opening, ending;           /* bit per seq: the call has begun */
+} * marks;
+
+static struct ring *copy; /* what a kill would leave */
+static struct ring_writer *writer;
+static int first_cell;
+
+static int
+setup_steps(void **state)
+{
+	setup(state);
+	copy = mmap(NULL, sizeof *copy, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	marks =
+	    mmap(NULL, sizeof *marks, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return copy == MAP_FAILED || marks == MAP_FAILED ? -1 : 0;
+}
+
+static int
+teardown_steps(void **state)
+{
+	munmap(copy, sizeof *copy);
+	munmap(marks, sizeof *marks);
+	return teardown(state);
+}
+
+static void
+copy_ring(void)
+{
+	memcpy(copy, &s->ring, offsetof(struct ring, queue) + FEW * sizeof s->ring.queue[0]);
+	memcpy(copy->cell, s->ring.cell, FEW * sizeof s->ring.cell[0]);
+}
+
+static void
+fill(int cell)
+{
+	struct usage_record *rec = ring_record(writer, cell);
+
+	rec->tokens_in = rec->tokens_out = 1000 + rec->seq;
+	strcpy(rec->model_asked, "model");
+}
+
+/* Everything that a worker does to its ring; seq 1 was opened before. */
+static void
+work(void)
+{
+	int cell;
+
+	marks->ending |= 1u << 1;
+	ring_close(writer, first_cell);
+	marks->closed |= 1u << 1;
+	for (unsigned seq = 2; seq <= 4; seq++) {
+		marks->opening |= 1u << seq;
+		cell = ring_open(writer);
+		marks->opened |= 1u << seq;
+		fill(cell);
+		marks->ending |= 1u << seq;
+		if (seq == 3) {
+			ring_cancel(writer, cell);
+			marks->cancelled |= 1u << seq;
+		} else {
+			ring_close(writer, cell);
+			marks->closed |= 1u << seq;
+		}
+	}
+}
+
+struct books {
+	uint32_t drained, whole, unknown; /* bit per seq */
+};
+
+static void
+book_few(void *ctx, const struct usage_record *rec)
+{
+	struct books *b = ctx;
+
+	assert_int_equal(rec->generation, 5);
+	assert_true(rec->seq >= 1 && rec->seq <= 4);
+	assert_int_equal((b->drained | b->whole | b->unknown) >> rec->seq & 1, 0);
+	if ((rec->flags & USAGE_UNKNOWN) != 0) {
+		b->unknown |= 1u << rec->seq;
+		return;
+	}
+	assert_int_equal(rec->tokens_out, 1000 + rec->seq);
+	assert_string_equal(rec->model_asked, "model");
+	b->whole |= 1u << rec->seq;
+}
+
+static struct books
+bury_copy(void)
+{
+	struct books b = {0};
+	struct usage_record rec;
+	int error;
+
+	for (; ring_peek(copy, 0, &rec, &error); ring_consume(copy, 1)) {
+		assert_int_equal(error, 0);
+		book_few(&b, &rec);
+	}
+	b.drained = b.whole;
+	b.whole = 0;
+	ring_orphans(copy, book_few, &b);
+	for (unsigned i = 0; i < FEW; i++)
+		assert_int_equal(copy->cell[i].state, 0);
+	writer = ring_writer_new(copy, 6); /* the next worker can begin */
+	assert_non_null(writer);
+	assert_true(ring_open(writer) >= 0);
+	ring_writer_free(writer);
+	return b;
+}
+
+static void
+writer_killed_at_any_instruction(void **state)
+{
+	unsigned unqueued = 0, unknown = 0;
+	struct ring_writer *own = ring_writer_new(&s->ring, 5);
+	struct step t;
+
+	(void)state;
+	writer = own;
+	first_cell = ring_open(writer);
+	fill(first_cell);
+	if (!step_start(&t, &marks->done, work))
+		skip();
+	while (step_once(&t)) {
+		uint32_t open = (1u << 1 | marks->opened) & ~marks->ending, all;
+		struct books b;
+
+		if (t.n % 400 == 0) /* the reader is at work too */
+			ring_consume(&s->ring, 1);
+		copy_ring();
+		b = bury_copy();
+		all = b.drained | b.whole | b.unknown;
+		assert_int_equal(open & ~b.unknown, 0);
+		assert_int_equal(b.drained & ~marks->ending, 0);
+		assert_int_equal(all & ~(1u << 1 | marks->opening), 0);
+		assert_int_equal(all & marks->cancelled, 0);
+		assert_int_equal((b.whole | b.unknown) & marks->closed, 0);
+		unqueued += b.whole != 0;
+		unknown += b.unknown != 0;
+	}
+	assert_int_equal(marks->closed, 1u << 1 | 1u << 2 | 1u << 4);
+	assert_true(unqueued > 2 && unknown > 100); /* or the test was none */
+	ring_writer_free(own);
+}
+
+static void
+free_orphans(void)
+{
+	ring_orphans(&s->ring, NULL, NULL);
+}
+
+/* What was stored is freed; a master that dies in between stores it again under the same key, and
+ * books nothing else. */
+static void
+reader_killed_at_any_instruction(void **state)
+{
+	struct ring_writer *own = ring_writer_new(&s->ring, 5);
+	int cell[3];
+	struct step t;
+
+	(void)state;
+	writer = own;
+	for (unsigned i = 0; i < NELEM(cell); i++) {
+		cell[i] = ring_open(writer);
+		fill(cell[i]);
+	}
+	ring_close(writer, cell[1]);
+	ring_consume(&s->ring, 1);
+	if (!step_start(&t, &marks->done, free_orphans))
+		skip();
+	while (step_once(&t)) {
+		struct books b;
+
+		copy_ring();
+		b = bury_copy();
+		assert_int_equal(b.drained | b.whole, 0);
+		assert_int_equal(b.unknown & ~(1u << 1 | 1u << 3), 0);
+	}
+	assert_all_free();
+	ring_writer_free(own);
+}
+
 int
 main(void)
 {
@@ -470,6 +660,10 @@ main(void)
 	    cmocka_unit_test_setup_teardown(reader_distrusts, setup, teardown),
 	    cmocka_unit_test_setup_teardown(reader_survives_noise, setup, teardown),
 	    cmocka_unit_test_setup_teardown(killed_writer_loses_nothing, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		writer_killed_at_any_instruction, setup_steps, teardown_steps),
+	    cmocka_unit_test_setup_teardown(
+		reader_killed_at_any_instruction, setup_steps, teardown_steps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
