@@ -281,9 +281,9 @@ job_set_state(struct curlio_job *job, enum job_state to)
 	TAILQ_INSERT_TAIL(list_of(job), job, link);
 }
 
-/* Out of libcurl's hands. */
+/* Out of libcurl's hands; a transfer that is not through takes its connection along. */
 static void
-job_detach(struct curlio_job *job)
+job_detach(struct curlio_job *job, bool whole)
 {
 	struct curlio *c = job->c;
 	CURLMcode rc;
@@ -291,6 +291,8 @@ job_detach(struct curlio_job *job)
 	if (job->unpause)
 		c->unpauses--;
 	job->unpause = false;
+	if (!whole)
+		curl_easy_setopt(job->easy, CURLOPT_FORBID_REUSE, 1L);
 	c->inside = true;
 	rc = curl_multi_remove_handle(c->multi, job->easy);
 	c->inside = false;
@@ -338,7 +340,7 @@ job_unpause(struct curlio_job *job)
 	code = curl_easy_pause(job->easy, CURLPAUSE_CONT);
 	c->inside = false;
 	if (code != CURLE_OK) { /* a call-back refused what had been held back */
-		job_detach(job);
+		job_detach(job, false);
 		job_fail(job, code);
 	}
 }
@@ -371,7 +373,7 @@ settle(struct curlio *c)
 		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &priv);
 		job = (struct curlio_job *)(void *)priv;
 		job->code = msg->data.result; /* msg dies with the next line */
-		job_detach(job);
+		job_detach(job, true);
 		job_finish(job);
 	}
 }
@@ -421,7 +423,7 @@ multi_setup(struct curlio *c, unsigned max_idle)
 	    curl_multi_setopt(m, CURLMOPT_TIMERFUNCTION, timer_wanted) != CURLM_OK ||
 	    curl_multi_setopt(m, CURLMOPT_TIMERDATA, c) != CURLM_OK ||
 	    curl_multi_setopt(m, CURLMOPT_MAXCONNECTS, (long)MAX(max_idle, 1)) != CURLM_OK ||
-	    curl_multi_setopt(m, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX) != CURLM_OK)
+	    curl_multi_setopt(m, CURLMOPT_PIPELINING, CURLPIPE_NOTHING) != CURLM_OK)
 		return -1;
 	return 0;
 }
@@ -484,9 +486,10 @@ easy_setup(struct curlio_job *job)
 	    curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_socket) != CURLE_OK ||
 	    curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, job->c) != CURLE_OK ||
 	    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L) != CURLE_OK ||
-	    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L) != CURLE_OK)
+	    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L) != CURLE_OK ||
+	    curl_easy_setopt(e, CURLOPT_FORBID_REUSE, (long)!job->c->keep) != CURLE_OK)
 		return -1;
-	return job->c->keep || curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L) == CURLE_OK ? 0 : -1;
+	return 0;
 }
 
 struct curlio_job *
@@ -516,7 +519,7 @@ curlio_cancel(struct curlio_job *job)
 	if (job->state == JOB_RUNNING) {
 		if (job->c->inside)
 			bug("curlio_cancel from inside a call-back of libcurl");
-		job_detach(job);
+		job_detach(job, false);
 	}
 	TAILQ_REMOVE(list_of(job), job, link);
 	free(job);

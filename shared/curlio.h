@@ -10,8 +10,13 @@
  *                handle; data may be delivered before it returns.
  * curlio_free    all handles must have been cancelled. Free the event base after it.
  *
- * curlio sets CURLOPT_PRIVATE, _CLOSESOCKETFUNCTION, _CLOSESOCKETDATA, _NOSIGNAL and _QUICK_EXIT of every handle that
- * it is given; all else is the caller's. With max_idle 0 it forbids reuse.
+ * curlio sets CURLOPT_PRIVATE, _CLOSESOCKETFUNCTION, _CLOSESOCKETDATA, _NOSIGNAL, _QUICK_EXIT and _FORBID_REUSE of
+ * every handle that it is given; all else is the caller's. With max_idle 0 it forbids reuse.
+ *
+ * HTTP/2 is not multiplexed: a connection carries one transfer at a time and is used again after it. libcurl only
+ * queues the RST_STREAM of a transfer that is removed, until something else is sent on that connection, so a cancelled
+ * one would be generated on; its connection is closed instead, and nobody else's stream hangs on it. A call-back that
+ * breaks off its own transfer must set CURLOPT_FORBID_REUSE for the same effect.
  *
  * Known edges: libcurl calls its socket and timer call-backs from inside nearly any function; they only arm events here.
  * curlio_start and curlio_unpause may be called from a libcurl call-back of another handle and take effect when that one

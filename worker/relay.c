@@ -312,6 +312,14 @@ on_header(char *p, size_t size, size_t n, void *ctx)
 	return n;
 }
 
+/* The upstream must hear of it at once, over HTTP/2 too: see curlio.h. */
+static size_t
+break_off(struct relay *r)
+{
+	curl_easy_setopt(r->easy, CURLOPT_FORBID_REUSE, 1L);
+	return CURL_WRITEFUNC_ERROR;
+}
+
 static size_t
 on_body(char *p, size_t size, size_t n, void *ctx)
 {
@@ -320,7 +328,7 @@ on_body(char *p, size_t size, size_t n, void *ctx)
 
 	n *= size;
 	if (r->phase == RELAY_DEAD)
-		return CURL_WRITEFUNC_ERROR;
+		return break_off(r);
 	if (r->q.head->status >= 300 && r->q.head->status < 400)
 		return n;
 	relay_touch(r, RELAY_ANSWERING);
@@ -328,12 +336,12 @@ on_body(char *p, size_t size, size_t n, void *ctx)
 	v = r->h->data(r->ctx, p, n);
 	r->inside = false;
 	if (r->phase == RELAY_DEAD)
-		return CURL_WRITEFUNC_ERROR;
+		return break_off(r);
 	if (v == RELAY_GO)
 		return n;
 	r->stopped = v == RELAY_STOP;
 	r->paused = v == RELAY_PAUSE;
-	return r->paused ? CURL_WRITEFUNC_PAUSE : CURL_WRITEFUNC_ERROR;
+	return r->paused ? CURL_WRITEFUNC_PAUSE : break_off(r);
 }
 
 /* ---- the end ---- */
@@ -376,8 +384,8 @@ failure_of(const struct relay *r, CURLcode code)
 	if (code == CURLE_OK) {
 		int status = r->q.head->status;
 
-		if (status < 200)
-			return FAIL_MALFORMED;
+		if (!answering) /* it ended within the head, which libcurl takes for its end */
+			return r->head_bytes == 0 ? FAIL_RESET : FAIL_CUT;
 		return status >= 300 && status < 400 ? FAIL_REDIRECT : FAIL_NONE;
 	}
 	if (r->forbidden && (code == CURLE_COULDNT_CONNECT || code == CURLE_ABORTED_BY_CALLBACK))
@@ -468,7 +476,6 @@ set_upstream(struct relay *r)
 		r->http2 = conn->http2 != 0;
 		SET(CURLOPT_HTTP_VERSION,
 		    (long)(r->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-		SET(CURLOPT_PIPEWAIT, (long)r->http2);
 	}
 	if (r->insecure != (conn->insecure != 0)) {
 		r->insecure = conn->insecure != 0;

@@ -206,8 +206,10 @@ EOC
 		my @lines = split /\n/, slurp("$tmp/access.log");
 		is(scalar(grep { !/^HTTP\/2\.0 / } @lines), 0, 'all of it over HTTP/2');
 		cmp_ok(scalar @lines, '>=', 16, scalar(@lines) . ' requests');
-		my %conns = map { (split)[2] => 1 } @lines;
-		cmp_ok(scalar keys %conns, '<', 8, 'which share connections');
+		my @conns = map { (split)[2] } @lines;
+		is($conns[1], $conns[0], 'a connection is used again');
+		my %streamed = map { $_ => 1 } @conns[2 .. 11];
+		is(scalar keys %streamed, 10, 'by one request at a time');
 	};
 }
 
