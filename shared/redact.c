@@ -180,6 +180,8 @@ find_prefixed(const char *p, size_t n, char before)
 	if (is_word(before))
 		return (struct found){0};
 	for (size_t k = 0; k < NELEM(prefixes); k++) {
+		if (prefixes[k].prefix[0] != *p)
+			continue;
 		len = i = strlen(prefixes[k].prefix);
 		if (n < len || memcmp(p, prefixes[k].prefix, len) != 0)
 			continue;
@@ -243,7 +245,7 @@ static struct found
 find_named(const char *p, size_t n, char before)
 {
 	for (size_t k = 0; k < NELEM(names); k++) {
-		if (!starts_with(p, n, names[k].name) ||
+		if (names[k].name[0] != (*p | 0x20) || !starts_with(p, n, names[k].name) ||
 		    (names[k].query && before != '?' && before != '&'))
 			continue;
 		return name_value(p, n, strlen(names[k].name), before,
@@ -270,6 +272,36 @@ find_basic(const char *p, size_t n, char before)
 	return (struct found){.keep = at, .n = i - at};
 }
 
+/* Whether anything at all can begin here: most places of a line are in the middle of a word. */
+static bool
+may_begin(char c, char before)
+{
+	switch (c) {
+	case 'a':
+	case 'A':
+		return true; /* OPENAI_API_KEY= */
+	case 'b':
+	case 'B':
+	case 'e':
+	case 'g':
+	case 'h':
+	case 'n':
+	case 'o':
+	case 'p':
+	case 'r':
+	case 's':
+	case 'x':
+		return !is_word(before);
+	case 'k':
+	case 'K':
+	case 't':
+	case 'T':
+		return before == '?' || before == '&';
+	default:
+		return false;
+	}
+}
+
 static struct found
 find_credential(const char *p, size_t n, char before)
 {
@@ -278,7 +310,7 @@ find_credential(const char *p, size_t n, char before)
 	struct found f = {.n = secret_at(p, n)};
 	size_t known;
 
-	if (f.n > 0 || *p == '\0' || strchr("AaBbeghkKnoprstTx", *p) == NULL)
+	if (f.n > 0 || !may_begin(*p, before))
 		return f;
 	for (size_t i = 0; f.n == 0 && i < NELEM(finders); i++)
 		f = finders[i](p, n, before);
