@@ -131,23 +131,21 @@ read_text(struct echo *e, struct span body)
 	return e->text != NULL;
 }
 
-/* The name of the i-th tool; false: there are not so many. */
+/* The first tool of that name, or the first of all (`want` empty), in one walk: the list may be as
+ * long as a body. */
 static bool
-tool_name(struct span tools, unsigned i, char out[NAME_MAX_LEN])
+find_tool(struct span tools, const char *want, char out[NAME_MAX_LEN])
 {
-	char path[48];
+	struct scan s;
+	struct span member, tool;
 
-	snprintf(path, sizeof path, "[%u].function.name", i);
-	return scan_string(scan_path(tools, path), out, NAME_MAX_LEN) > 0;
-}
-
-static bool
-is_offered(struct span tools, const char *want)
-{
-	char name[NAME_MAX_LEN];
-
-	for (unsigned i = 0; i < 256 && tool_name(tools, i, name); i++)
-		if (strcmp(name, want) == 0)
+	scan_open(&s, tools.p, tools.n);
+	if (!scan_enter(&s, 'a'))
+		return false;
+	while (scan_next(&s, &member))
+		if (scan_skip(&s, &tool) &&
+		    scan_string(scan_path(tool, "function.name"), out, NAME_MAX_LEN) > 0 &&
+		    (*want == '\0' || strcmp(out, want) == 0))
 			return true;
 	return false;
 }
@@ -167,18 +165,20 @@ static void
 read_tool(struct echo *e, struct span body)
 {
 	struct span tools = scan_path(body, "tools"), choice = scan_path(body, "tool_choice");
-	char name[NAME_MAX_LEN] = "";
-	const char *rest = message_calls(e->text, name);
-	bool named = true;
+	char want[NAME_MAX_LEN] = "", found[NAME_MAX_LEN];
+	const char *rest = message_calls(e->text, want);
+	bool named = rest != NULL;
 
 	if (tools.p == NULL || value_is(choice, "none"))
 		return;
 	if (scan_type(choice) == 'o')
-		named = scan_string(scan_path(choice, "function.name"), name, sizeof name) > 0;
-	else if (rest == NULL && (!value_is(choice, "required") || !tool_name(tools, 0, name)))
+		named = scan_string(scan_path(choice, "function.name"), want, sizeof want) > 0;
+	else if (!named && !value_is(choice, "required"))
 		return;
-	if (named && is_offered(tools, name))
-		memcpy(e->tool, name, sizeof e->tool);
+	if (scan_type(choice) == 'o' && !named)
+		return;
+	if (find_tool(tools, want, found))
+		memcpy(e->tool, found, sizeof e->tool);
 }
 
 /* "error <status> [text]" and "slow <ms> [text]". */

@@ -278,6 +278,30 @@ test_cancel(void **state)
 	assert_int_equal(got.len, 0);
 }
 
+/* A list of tools as long as a body may be is walked once. */
+static void
+test_many_tools(void **state)
+{
+	struct buf b = BUF_INIT(64u << 20);
+	uint64_t start;
+
+	(void)state;
+	buf_str(&b,
+	    "{\"messages\":[{\"role\":\"user\",\"content\":\"call last x\"}],\"tools\":[{\"x\":[");
+	for (unsigned i = 0; i < 1000000; i++)
+		buf_str(&b, "{},");
+	buf_str(&b, "{}],\"function\":{\"name\":\"big\"}}");
+	for (unsigned i = 0; i < 2000; i++)
+		buf_addf(&b, ",{\"function\":{\"name\":\"t%u\"}}", i);
+	buf_str(&b, ",{\"function\":{\"name\":\"last\"}}]}");
+	assert_true(buf_ok(&b));
+	buf_add(&b, "", 1);
+	start = clock_now_ns();
+	assert_non_null(strstr(run(b.data, true), "\"name\":\"last\""));
+	assert_true(clock_now_ns() - start < 2 * NS_PER_SEC);
+	buf_clear(&b);
+}
+
 int
 main(void)
 {
@@ -286,6 +310,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_cut, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_stream, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_tools, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_many_tools, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_orders, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
 	};
