@@ -99,6 +99,7 @@ test_parse(void **state)
 	assert_null(http1_find(&h, "x-none").p);
 
 	assert_int_equal(parse("\r\nGET / HTTP/1.0\r\n\r\n", &h, &status), 0);
+	assert_span(h.method, "GET");
 	assert_int_equal(h.minor, 0);
 	assert_int_equal(h.content_length, -1);
 	assert_false(h.keep_alive);
@@ -147,6 +148,9 @@ test_targets(void **state)
 	    {"OPTIONS * HTTP/1.1\r\n" HOST "\r\n", "*"},
 	    {"GET http://other:8080/a/b?c HTTP/1.1\r\n" HOST "\r\n", "/a/b?c"},
 	    {"GET HTTPS://[::1]/a HTTP/1.1\r\n" HOST "\r\n", "/a"},
+	    {"X / HTTP/1.1\r\n" HOST "\r\n", "/"},
+	    {"GET http://o HTTP/1.1\r\n" HOST "\r\n", "/"},
+	    {"GET https://o HTTP/1.1\r\n" HOST "\r\n", "/"},
 	    {"GET http://other HTTP/1.1\r\n" HOST "\r\n", "/"},
 	};
 	(void)state;
@@ -174,6 +178,10 @@ test_refused(void **state)
 	    {"GET /a b HTTP/1.1\r\n" HOST "\r\n", 400},
 	    {"GET\t/ HTTP/1.1\r\n" HOST "\r\n", 400},
 	    {" GET / HTTP/1.1\r\n" HOST "\r\n", 400},
+	    {" / HTTP/1.1\r\n" HOST "\r\n", 400},
+	    {"GET http:// HTTP/1.1\r\n" HOST "\r\n", 400},
+	    {"GET https:// HTTP/1.1\r\n" HOST "\r\n", 400},
+	    {"GET http:/a HTTP/1.1\r\n" HOST "\r\n", 400},
 	    {"G(T / HTTP/1.1\r\n" HOST "\r\n", 400},
 	    {"GET / http/1.1\r\n" HOST "\r\n", 400},
 	    {"GET / HTTP/1.10\r\n" HOST "\r\n", 400},
@@ -188,6 +196,7 @@ test_refused(void **state)
 	    {"GET /\xc3\xa9 HTTP/1.1\r\n" HOST "\r\n", 400},
 	    {"GET /a#b HTTP/1.1\r\n" HOST "\r\n", 400},
 	    {"CONNECT h:443 HTTP/1.1\r\n" HOST "\r\n", 400},
+	    {"GET https:///a HTTP/1.1\r\n" HOST "\r\n", 400},
 	    {"GET http:///a HTTP/1.1\r\n" HOST "\r\n", 400},
 	    {"GET http://u@h/a HTTP/1.1\r\n" HOST "\r\n", 400},
 	    {"GET http://h?a HTTP/1.1\r\n" HOST "\r\n", 400},
@@ -288,6 +297,7 @@ test_path(void **state)
 	    {"/a%20b%3Fc%23d%252e", "/a b?c#d%2e", NULL},
 	    {"/caf%C3%A9", "/caf\xc3\xa9", NULL},
 	    {"/.a/..b/...", "/.a/..b/...", NULL},
+	    {"/a./a.b/x", "/a./a.b/x", NULL},
 	    {"", NULL, NULL},
 	    {"*", NULL, NULL},
 	    {"v1", NULL, NULL},
@@ -358,10 +368,11 @@ unchunk(const char *body, size_t n, size_t part, char *out, size_t *len, size_t 
 	while (*used < n && r >= 0 && r != CHUNK_END) {
 		size_t end = MIN(n, *used + part);
 		do {
-			struct span data;
+			struct span data = {body, 1};
 			size_t took;
 			r = http1_chunk(&c, body + *used, end - *used, &took, &data);
 			*used += took;
+			assert_int_equal(data.n > 0, r == CHUNK_DATA);
 			if (r == CHUNK_DATA) {
 				memcpy(out + *len, data.p, data.n);
 				*len += data.n;

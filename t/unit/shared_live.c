@@ -1,16 +1,20 @@
+#include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "shared/err.h"
 #include "shared/live.h"
+#include "shared/log.h"
 
 #define SEC NS_PER_SEC
 
@@ -55,6 +59,89 @@ a_wrong_region_is_refused(void **state)
 	live->head.len += 4096;
 	assert_int_equal(live_map(fd, &other), E_TRUNCATED);
 	live->head.len -= 4096;
+	live->head.len -= 1;
+	assert_int_equal(live_map(fd, &other), E_VERSION);
+	live->head.len += 1;
+	for (size_t at = offsetof(struct live_head, workers); at < offsetof(struct live_head, pad);
+	     at += 4) {
+		(*(uint32_t *)(void *)((char *)&live->head + at))++;
+		assert_int_equal(live_map(fd, &other), E_VERSION);
+		(*(uint32_t *)(void *)((char *)&live->head + at))--;
+	}
+	live->head.magic++;
+	assert_int_equal(live_map(fd, &other), E_VERSION);
+	live->head.magic--;
+	assert_int_equal(live_map(fd, &other), 0);
+	live_unmap(other);
+}
+
+/* Nobody, by growing or shrinking the file, can take memory from under those who map it. */
+static void
+the_region_keeps_its_length(void **state)
+{
+	(void)state;
+	assert_int_equal(fcntl(fd, F_GET_SEALS), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	assert_int_equal(lseek(fd, 0, SEEK_END), sizeof *live);
+}
+
+static void
+enter_beyond(void)
+{
+	live_conn_enter(live, LIVE_CONNS, 0);
+}
+
+static void
+enter_no_worker(void)
+{
+	live_conn_enter(live, 0, LIVE_WORKERS);
+}
+
+static void
+leave_empty(void)
+{
+	live_conn_leave(live, 77, 0);
+}
+
+static void
+release_beyond(void)
+{
+	live_worker_release(live, LIVE_WORKERS);
+}
+
+static void
+bind_key_beyond(void)
+{
+	live_key_bind(live, LIVE_KEYS, 1);
+}
+
+static void
+bind_conn_beyond(void)
+{
+	live_conn_bind(live, LIVE_CONNS, 1);
+}
+
+/* A number outside the region ends the process before anything is written there. */
+static void
+numbers_outside_are_bugs(void **state)
+{
+	static void (*const calls[])(void) = {enter_beyond, enter_no_worker, leave_empty,
+	    release_beyond, bind_key_beyond, bind_conn_beyond};
+	int status;
+	pid_t pid;
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(calls); i++) {
+		assert_true((pid = fork()) >= 0);
+		if (pid == 0) {
+			signal(SIGABRT, SIG_DFL);
+			log_use_fd(open("/dev/null", O_WRONLY));
+			calls[i]();
+			_exit(0);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	}
 }
 
 static void
@@ -87,13 +174,24 @@ release_takes_back_the_column(void **state)
 	live_conn_enter(live, 1023, (unsigned)a);
 	live_bump(&live->worker[a].counter[CTR_requests], 12);
 	live->worker[a].conns = 4;
-	live->worker[a].exchanges[XS_RELAY] = 3;
+	for (unsigned i = 0; i < XS_COUNT; i++)
+		live->worker[a].exchanges[i] = 3;
+	live->worker[a].open = live->worker[a].rss_kb = 5;
+	live->worker[a].want_snap = live->worker[a].have_snap = 6;
+	live->worker[a].heartbeat_ns = live->worker[a].started_ns = 7;
+	live->worker[a].pid = 8;
 	assert_int_equal(live_conn_inflight(live, 5), 3);
 	live_worker_release(live, (unsigned)a);
 	assert_int_equal(live_conn_inflight(live, 5), 1);
 	assert_int_equal(live_conn_inflight(live, 1023), 0);
 	assert_int_equal(live->worker[a].conns, 0);
-	assert_int_equal(live->worker[a].exchanges[XS_RELAY], 0);
+	for (unsigned i = 0; i < XS_COUNT; i++)
+		assert_int_equal(live->worker[a].exchanges[i], 0);
+	assert_int_equal(live->worker[a].open | live->worker[a].rss_kb, 0);
+	assert_int_equal(live->worker[a].want_snap | live->worker[a].have_snap, 0);
+	assert_int_equal(live->worker[a].heartbeat_ns | live->worker[a].started_ns, 0);
+	assert_int_equal(live->worker[a].pid, 0);
+	assert_int_equal(live->worker[a].owner, 0);
 	assert_int_equal(live->worker[a].counter[CTR_requests], 12);
 	live_conn_leave(live, 5, (unsigned)b);
 	assert_int_equal(live_conn_inflight(live, 5), 0);
@@ -181,6 +279,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_wrong_region_is_refused),
+	    cmocka_unit_test(the_region_keeps_its_length),
+	    cmocka_unit_test(numbers_outside_are_bugs),
 	    cmocka_unit_test(slots_are_taken_once),
 	    cmocka_unit_test(release_takes_back_the_column),
 	    cmocka_unit_test(binding_another_clears),

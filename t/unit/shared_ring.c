@@ -145,6 +145,16 @@ touches_little(void **state)
 	ring_writer_free(w);
 }
 
+/* The strings of a record, by place and size. */
+#define STRING(member) \
+	{ \
+		offsetof(struct usage_record, member), sizeof(((struct usage_record *)0)->member) \
+	}
+static const struct {
+	size_t at, size;
+} strings[] = {STRING(request_id), STRING(key_id), STRING(connection), STRING(provider),
+    STRING(model_asked), STRING(model_used), STRING(dialect)};
+
 struct orphans {
 	unsigned n;
 	struct usage_record rec[4];
@@ -172,8 +182,8 @@ orphans_by_hand(void **state)
 	ring_record(w, open)->end_wall_us = 99;
 	ring_record(w, open)->flags = USAGE_STREAM;
 	ring_record(w, done)->end_wall_us = 77;
-	memset(ring_record(w, torn)->model_asked, 'x',
-	    sizeof(((struct usage_record *)0)->model_asked));
+	for (size_t i = 0; i < NELEM(strings); i++)
+		memset((char *)ring_record(w, torn) + strings[i].at, 'x', strings[i].size);
 	ring_close(w, closed);
 	s->ring.cell[done].state = (s->ring.head + 1) << 2 | 2;
 	ring_writer_free(w);
@@ -190,7 +200,11 @@ orphans_by_hand(void **state)
 	assert_int_equal(o.rec[1].end_wall_us, 77);
 	assert_int_equal(o.rec[1].flags, 0);
 	assert_int_equal(o.rec[2].seq, 4);
-	assert_int_equal(strlen(o.rec[2].model_asked), sizeof o.rec[2].model_asked - 1);
+	for (size_t i = 0; i < NELEM(strings); i++) {
+		const char *text = (const char *)&o.rec[2] + strings[i].at;
+
+		assert_int_equal(strnlen(text, strings[i].size), strings[i].size - 1);
+	}
 	assert_all_free();
 	ring_orphans(&s->ring, no_orphan, NULL);
 	w = ring_writer_new(&s->ring, 6);
@@ -212,6 +226,7 @@ assert_refused(struct ring_writer *w, void (*spoil)(struct ring_cell *c))
 	assert_true(ring_peek(&s->ring, 0, &rec, &error));
 	assert_int_equal(error, 0);
 	spoil(&s->ring.cell[cell]);
+	assert_int_equal(ring_pending(&s->ring), 1);
 	error = 0;
 	assert_true(ring_peek(&s->ring, 0, &rec, &error));
 	assert_int_equal(error, E_SYNTAX);
@@ -250,22 +265,12 @@ spoil_seq(struct ring_cell *c)
 	c->rec.seq = 0;
 }
 
-static void
-spoil_request_id(struct ring_cell *c)
-{
-	memset(c->rec.request_id, 'a', sizeof c->rec.request_id);
-}
+static size_t spoilt; /* index of a string */
 
 static void
-spoil_model(struct ring_cell *c)
+spoil_string(struct ring_cell *c)
 {
-	memset(c->rec.model_asked, 'a', sizeof c->rec.model_asked);
-}
-
-static void
-spoil_dialect(struct ring_cell *c)
-{
-	memset(c->rec.dialect, 'a', sizeof c->rec.dialect);
+	memset((char *)&c->rec + strings[spoilt].at, 'a', strings[spoilt].size);
 }
 
 static void
@@ -286,14 +291,14 @@ static void
 reader_distrusts(void **state)
 {
 	static void (*const spoils[])(struct ring_cell * c) = {spoil_index, spoil_state, spoil_kind,
-	    spoil_generation, spoil_seq, spoil_request_id, spoil_model, spoil_dialect,
-	    spoil_head_far, spoil_head_back};
+	    spoil_generation, spoil_seq, spoil_head_far, spoil_head_back};
 	struct ring_writer *w;
 
 	(void)state;
-	for (size_t i = 0; i < NELEM(spoils); i++) {
+	for (size_t i = 0; i < NELEM(spoils) + NELEM(strings); i++) {
+		spoilt = i >= NELEM(spoils) ? i - NELEM(spoils) : 0;
 		w = ring_writer_new(&s->ring, 40 + i);
-		assert_refused(w, spoils[i]);
+		assert_refused(w, i < NELEM(spoils) ? spoils[i] : spoil_string);
 		ring_writer_free(w);
 		ring_orphans(&s->ring, NULL, NULL);
 		assert_all_free();
