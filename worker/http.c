@@ -183,6 +183,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	conn_enter(c);
 	if (c->yielded) {
 		c->yielded = false;
+		c->turn_heads = 0;
 		conn_feed(c, NULL, 0);
 	} else if (c->deadline_ns != 0 && now >= c->deadline_ns) {
 		c->deadline_ns = 0;

@@ -3,7 +3,8 @@
  *
  *   http.c        server, life of a connection, its timer, retirement
  *   http_accept.c listeners: whose turn it is, limits of connections and descriptors
- *   http_read.c   bytes to requests: heads, bodies, limits
+ *   http_read.c   bytes to requests: heads, limits
+ *   http_body.c   bodies of requests
  *   http_reply.c  replies: heads, framing, what waits for a slow client
  *   http_io.c     one socket, plain or TLS: reading, writing, what to watch for
  *   http_tls.c    certificates, handshake
@@ -139,6 +140,7 @@ struct http_conn {
 	struct in6_addr peer; /* of the socket */
 	struct buf in;        /* read and not yet used */
 	size_t scanned;       /* of `in`: known to hold no complete head */
+	unsigned turn_heads;  /* looked for in this turn of the loop */
 	struct buf body;
 	struct buf extra; /* header lines of the handler */
 	struct buf held;  /* head of a long reply, waiting for its first bytes */
@@ -184,6 +186,11 @@ void conn_readable(struct http_conn *c);
 void conn_refuse(struct http_conn *c, int status, const char *why); /* bytes that are no request */
 void conn_timeout(struct http_conn *c);
 void conn_request_clear(struct http_conn *c); /* all of the request and its reply */
+
+/* http_body.c */
+void http_body_start(struct http_conn *c); /* on_head is over and the handler wants the body */
+size_t http_body_take(struct http_conn *c, const char *p, size_t n); /* bytes used */
+ptrdiff_t http_body_read(struct http_conn *c); /* from the socket to its place; as conn_read */
 
 /* http_reply.c */
 void conn_flush(

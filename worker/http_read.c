@@ -1,4 +1,4 @@
-/* From bytes to requests: heads and bodies, their limits and deadlines. */
+/* From bytes to requests: heads, their limits and deadlines; whose turn a piece is. */
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,10 +7,6 @@
 #include "shared/clock.h"
 #include "shared/err.h"
 #include "worker/http_conn.h"
-
-#define BODY_STEP \
-	65536 /* room made for a body beyond what has arrived; a length alone is no reason for \
-		 memory */
 
 /* ---- the request in hand --------------------------------------------------------------------- */
 
@@ -225,8 +221,6 @@ head_apply(struct http_conn *c, const struct http1_head *h)
 	return n > 0 ? 0 : E_SYNTAX;
 }
 
-static void body_start(struct http_conn *c);
-
 static void
 head_complete(struct http_conn *c, const char *p, size_t len)
 {
@@ -267,7 +261,7 @@ head_complete(struct http_conn *c, const char *p, size_t len)
 	c->told = true;
 	s->h->on_head(&c->req);
 	if (!c->dead && c->phase == PH_WAIT && c->accepted)
-		body_start(c);
+		http_body_start(c);
 }
 
 /* The end of the first line is not in sight: it is the target that is too long. */
@@ -311,134 +305,7 @@ take_head(struct http_conn *c, const char *p, size_t n)
 	return 0;
 }
 
-/* ---- body ------------------------------------------------------------------------------------ */
-
-/* Silence is bounded, and so is a trickle that is just not silent. */
-static void
-body_deadline(struct http_conn *c)
-{
-	uint64_t ms = http_settings(c->s)->body_timeout_ms, now = clock_now_ns();
-	uint64_t end =
-	    c->req.start_ns + ms * NS_PER_MS + c->body.len * (NS_PER_SEC / HTTP_BODY_RATE);
-	uint64_t left = end > now ? (end - now) / NS_PER_MS + 1 : 1;
-	conn_deadline(c, MIN(ms, left));
-}
-
-static void
-body_too_large(struct http_conn *c)
-{
-	uint64_t max = c->body_ceiling;
-	if (max == 0)
-		conn_fail(c, 413, "This request must not have a body");
-	else if (max % 1048576 == 0)
-		conn_fail(c, 413, "Request body too large. Maximum allowed: %llu MB",
-		    (unsigned long long)(max / 1048576));
-	else
-		conn_fail(c, 413, "Request body too large. Maximum allowed: %.3g MB",
-		    (double)max / 1048576);
-}
-
-static void
-body_complete(struct http_conn *c)
-{
-	struct http_req *r = &c->req;
-	conn_deadline(c, 0);
-	c->body_open = false;
-	c->phase = PH_REPLY;
-	r->body = (struct span){c->body.data, c->body.len};
-	http_count(c->s, CTR_bytes_in, c->body.len);
-	c->s->h->on_body(r);
-}
-
-/* on_head is over and the handler wants the body. */
-static void
-body_start(struct http_conn *c)
-{
-	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-	if (!c->chunked_body && c->body_left > c->body_ceiling) {
-		body_too_large(c);
-		return;
-	}
-	if (!c->body_open) {
-		body_complete(c);
-		return;
-	}
-	buf_init(&c->body, (size_t)MIN(c->body_ceiling, (uint64_t)SIZE_MAX / 4));
-	c->phase = PH_BODY;
-	body_deadline(c);
-	if (c->expect_continue) {
-		c->expect_continue = false;
-		conn_put(c, &(struct iovec){(void *)(uintptr_t)go_on, sizeof(go_on) - 1}, 1);
-	}
-}
-
-void
-http_accept_body(struct http_req *r, uint64_t ceiling)
-{
-	struct http_conn *c = r->conn;
-	if (c->phase != PH_WAIT || c->accepted)
-		return;
-	c->accepted = true;
-	c->body_ceiling = ceiling;
-	if (!c->feeding)
-		conn_kick(c);
-}
-
-static size_t
-take_sized(struct http_conn *c, const char *p, size_t n)
-{
-	size_t take = (size_t)MIN((uint64_t)n, c->body_left);
-	if (c->body.cap == 0 && c->body_left <= BODY_STEP &&
-	    buf_reserve(&c->body, (size_t)c->body_left) == NULL)
-		c->body.failed = true;
-	if (buf_add(&c->body, p, take) != 0 || c->body.failed) {
-		conn_fail(c, 503, "Out of memory");
-		return 0;
-	}
-	c->body_left -= take;
-	if (c->body_left == 0)
-		body_complete(c);
-	return take;
-}
-
-static size_t
-take_chunked(struct http_conn *c, const char *p, size_t n)
-{
-	size_t used = 0;
-	while (used < n) {
-		size_t step;
-		struct span data;
-		int r = http1_chunk(&c->chunk, p + used, n - used, &step, &data);
-		used += step;
-		if (r < 0) {
-			http_count(c->s, CTR_bad_requests, 1);
-			conn_fail(c, 400, "The chunked body is malformed");
-			return used;
-		}
-		if (data.n > c->body_ceiling - c->body.len) {
-			body_too_large(c);
-			return used;
-		}
-		if (buf_add(&c->body, data.p, data.n) != 0) {
-			conn_fail(c, 503, "Out of memory");
-			return used;
-		}
-		if (r == CHUNK_END) {
-			body_complete(c);
-			return used;
-		}
-	}
-	return used;
-}
-
-static size_t
-take_body(struct http_conn *c, const char *p, size_t n)
-{
-	if (n == 0)
-		return 0;
-	body_deadline(c);
-	return c->chunked_body ? take_chunked(c, p, n) : take_sized(c, p, n);
-}
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 /* Reads away what is left of a short body whose request was answered early. */
 static size_t
@@ -454,24 +321,21 @@ take_drain(struct http_conn *c, size_t n)
 	return take;
 }
 
-/* ---- bytes ----------------------------------------------------------------------------------- */
-
 static size_t
 consume(struct http_conn *c, const char *p, size_t n)
 {
 	size_t used = 0;
-	unsigned heads = 0;
 	while (!c->dead) {
 		enum http_phase before = c->phase;
 		size_t took = 0;
-		if (before == PH_HEAD && heads++ == HTTP_TURN_MAX) {
+		if (before == PH_HEAD && used < n && c->turn_heads++ >= HTTP_TURN_MAX) {
 			conn_yield(c);
 			break;
 		}
 		if (before == PH_HEAD)
 			took = take_head(c, p + used, n - used);
 		else if (before == PH_BODY)
-			took = take_body(c, p + used, n - used);
+			took = http_body_take(c, p + used, n - used);
 		else if (before == PH_DRAIN)
 			took = take_drain(c, n - used);
 		else if (before == PH_LINGER)
@@ -493,7 +357,7 @@ conn_feed(struct http_conn *c, const char *p, size_t n)
 	if (p == NULL)
 		p = "";
 	if (c->phase == PH_WAIT && c->accepted)
-		body_start(c);
+		http_body_start(c);
 	if (!c->dead && c->in.len == 0) {
 		size_t used = consume(c, p, n);
 		if (!c->dead && used < n && buf_add(&c->in, p + used, n - used) != 0)
@@ -508,28 +372,6 @@ conn_feed(struct http_conn *c, const char *p, size_t n)
 	if (!c->dead && c->in.len == 0)
 		buf_wipe(&c->in);
 	c->feeding = false;
-}
-
-/* The rest of a sized body goes straight to its place. */
-static ptrdiff_t
-read_body(struct http_conn *c)
-{
-	size_t want = (size_t)MIN(c->body_left, (uint64_t)MAX(BODY_STEP, c->body.len));
-	char *to = buf_reserve(&c->body, want);
-	if (to == NULL) {
-		conn_fail(c, 503, "Out of memory");
-		return E_NOMEM;
-	}
-	ptrdiff_t n = conn_read(c, to, want);
-	if (n <= 0)
-		return n;
-	c->body.len += (size_t)n;
-	c->body_left -= (uint64_t)n;
-	if (c->body_left == 0)
-		body_complete(c);
-	else
-		body_deadline(c);
-	return n;
 }
 
 static ptrdiff_t
@@ -565,9 +407,10 @@ void
 conn_readable(struct http_conn *c)
 {
 	ptrdiff_t n;
+	c->turn_heads = 0;
 	do {
 		if (c->phase == PH_BODY && !c->chunked_body && c->in.len == 0)
-			n = read_body(c);
+			n = http_body_read(c);
 		else
 			n = read_any(c);
 	} while (n > 0 && !c->dead && tls_pending(c));
