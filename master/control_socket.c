@@ -267,8 +267,9 @@ on_published(void *ctx, const struct publish_outcome *o)
 	job->result = NULL;
 	if (o->error) {
 		snprintf(why, sizeof why,
-		    "stored, but not in force: no snapshot could be made (%s); a reload "
-		    "tries again",
+		    "stored, but not in force: the snapshot could not be made, or was refused "
+		    "(%s); "
+		    "a reload tries again",
 		    err_text(o->error));
 		json_object_set_new(result, "stored", json_true());
 		job_fail(job, CONTROL_FAILED, why, result);
