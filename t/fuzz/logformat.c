@@ -2,8 +2,9 @@
  * Access log formats and what their variables stand for: whatever comes, a line is one line, of the
  * size asked for at most, and a value cannot bring in anything but visible ASCII.
  *
- *   first byte: room for the line; then the format up to the first NUL; the rest is every
- * variable's value
+ *   first byte: room for the line
+ *   then the format, up to the first NUL
+ *   the rest:   what every variable stands for
  */
 #include <stdlib.h>
 #include <string.h>
