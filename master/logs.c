@@ -11,19 +11,26 @@
 #include "shared/err.h"
 #include "shared/log.h"
 
+int
+logs_path(const struct master *m, const struct conf *c, char path[PATH_MAX])
+{
+	bool none =
+	    c->log_file == NULL || c->log_file[0] == '\0' || strcmp(c->log_file, "stderr") == 0;
+	int n = none && m->daemon ? snprintf(path, PATH_MAX, "%s/omniroute.log", c->data_dir)
+				  : snprintf(path, PATH_MAX, "%s", none ? "" : c->log_file);
+
+	return n >= 0 && n < PATH_MAX ? 0 : E_TOO_LONG;
+}
+
 static int
 error_log_open(const struct master *m, const struct conf *c, struct buf *err)
 {
-	const char *path = c->log_file;
-	char file[PATH_MAX];
+	char path[PATH_MAX];
+	int r = logs_path(m, c, path);
 
-	if (m->daemon && (path == NULL || path[0] == '\0' || strcmp(path, "stderr") == 0)) {
-		if ((size_t)snprintf(file, sizeof file, "%s/omniroute.log", c->data_dir) >=
-		    sizeof file)
-			return E_TOO_LONG;
-		path = file;
-	}
-	if (log_open(path != NULL && path[0] != '\0' ? path : NULL) == 0)
+	if (r != 0)
+		return r;
+	if (log_open(path[0] != '\0' ? path : NULL) == 0)
 		return 0;
 	buf_addf(err, "log_file %s: %s", path, strerror(errno));
 	return E_SYSTEM;

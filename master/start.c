@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,12 +75,16 @@ static int
 failed(struct master *m, int r, const struct buf *err, const char *what)
 {
 	struct buf text = BUF_INIT(16384);
+	char log[PATH_MAX];
 
-	if (err != NULL && err->len > 0)
+	if (err != NULL && err->len > 0) {
 		buf_add(&text, err->data, err->len);
-	else
+	} else {
 		buf_addf(&text, "%s: %s", what,
 		    r == E_SYSTEM && errno != 0 ? strerror(errno) : err_text(r));
+		if (m->access_fd != -1 && logs_path(m, m->conf, log) == 0 && log[0] != '\0')
+			buf_addf(&text, "; %s says more", log);
+	}
 	say_failed(m, buf_cstr(&text) != NULL ? text.data : what);
 	buf_clear(&text);
 	return r != 0 ? r : E_SYSTEM;

@@ -112,6 +112,7 @@ subtest 'a data directory that is not as it should be' => sub {
 	spew("$p->{data}/omniroute.key", $key);
 	chmod 0644, "$p->{data}/omniroute.key";
 	$refused->('a key file for everybody', qr/has mode 0644, so others can read it/);
+	like(omniroute($p, '-d')->{err}, qr/^omniroute: key file: .*; \Q$p->{data}\E\/omniroute\.log says more$/m, 'in the background: where to look');
 	chmod 0600, "$p->{data}/omniroute.key";
 	my $store = slurp("$p->{data}/store/data.mdb");
 	spew("$p->{data}/store/data.mdb", 'y' x length $store);
@@ -200,7 +201,8 @@ subtest 'an upgrade that fails changes nothing' => sub {
 	like(ctl($p, 'upgrade')->{err}, qr{omniroute\.conf:1: option "workerz"}, 'a configuration that it does not take');
 	unlink "$p->{data}/omniroute.conf";
 	$put->("#!/bin/sh\nexec sleep 1000\n");
-	my $first = spawn([$ctl, 'upgrade'], clean => 1, env => env_of($p));
+	open my $null, '>', '/dev/null' or die;
+	my $first = spawn([$ctl, 'upgrade'], err => $null, clean => 1, env => env_of($p));
 	wait_until(10, sub { -e "$p->{data}/omniroute.pid.oldbin" }, 'an upgrade under way');
 	my $second = ctl($p, 'upgrade');
 	like($second->{err}, qr/an upgrade is under way/, 'a second upgrade meanwhile');
