@@ -176,9 +176,9 @@ request_version(struct parse *ps, struct span v)
 		good = form[i] == '#' ? v.p[i] >= '0' && v.p[i] <= '9' : v.p[i] == form[i];
 	if (!good)
 		return refuse(ps, 400, "The request line is malformed");
-	if (v.p[5] != '1' || v.p[7] > '1')
+	if (v.p[5] != '1')
 		return refuse(ps, 505, "Only HTTP/1.0 and HTTP/1.1 are spoken here");
-	ps->h->minor = v.p[7] - '0';
+	ps->h->minor = v.p[7] != '0'; /* a later minor version is taken for ours (RFC 9110, 2.5) */
 	return 0;
 }
 

@@ -22,7 +22,7 @@ struct http1_field {
 
 struct http1_head {
 	struct span method, target;
-	int minor; /* HTTP/1.minor: 0 or 1 */
+	int minor; /* HTTP/1.minor: 0, or 1 for that and all above */
 	struct http1_field *field; /* caller's array */
 	unsigned fields, max_fields;
 	int64_t content_length; /* -1: none */

@@ -108,6 +108,9 @@ test_parse(void **state)
 	    parse("POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: Chunked\r\n\r\n", &h, &status), 0);
 	assert_true(h.chunked);
 	assert_int_equal(h.content_length, -1);
+	assert_int_equal(parse("GET / HTTP/1.9\r\n" HOST "\r\n", &h, &status), 0);
+	assert_int_equal(h.minor, 1);
+	assert_true(h.keep_alive);
 }
 
 static void
@@ -187,7 +190,8 @@ test_refused(void **state)
 	    {"GET / HTTP/1.10\r\n" HOST "\r\n", 400},
 	    {"GET / HTTP/1\r\n" HOST "\r\n", 400},
 	    {"GET / HTTP/+.1\r\n" HOST "\r\n", 400},
-	    {"GET / HTTP/1.2\r\n" HOST "\r\n", 505},
+	    {"GET / HTTP/1.2\r\n\r\n", 400}, /* as 1.1: no Host */
+	    {"GET / HTTP/3.1\r\n" HOST "\r\n", 505},
 	    {"GET / HTTP/2.0\r\n" HOST "\r\n", 505},
 	    {"PRI * HTTP/2.0\r\n\r\n", 505},
 	    {"GET / HTTP/0.9\r\n\r\n", 505},
