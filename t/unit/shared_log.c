@@ -84,6 +84,103 @@ json_lines(void **state)
 	log_context(NULL);
 }
 
+/* What is UTF-8 stays, at the end of a message too; what is not, and what a terminal obeys, does
+ * not. */
+static void
+only_text_goes_out(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} rows[] = {
+	    {"\xc3\xa9", "\xc3\xa9"},
+	    {"\xe2\x82\xac", "\xe2\x82\xac"},
+	    {"\xe0\xa0\x80\xef\xbf\xbf", "\xe0\xa0\x80\xef\xbf\xbf"},
+	    {"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf", "\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"},
+	    {"\xed\x9f\xbf", "\xed\x9f\xbf"},
+	    {"\xc2\xa0", "\xc2\xa0"},
+	    {"\xc2\x9b", "\\xc2\\x9b"}, /* C1 */
+	    {"\xc1\xbf", "\\xc1\\xbf"},
+	    {"\xe0\x9f\xbf", "\\xe0\\x9f\\xbf"},
+	    {"\xed\xa0\x80", "\\xed\\xa0\\x80"},
+	    {"\xf0\x8f\xbf\xbf", "\\xf0\\x8f\\xbf\\xbf"},
+	    {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"},
+	    {"\xf5\x80\x80\x80", "\\xf5\\x80\\x80\\x80"},
+	    {"\xe2\x82", "\\xe2\\x82"},
+	    {"\xe2\x82z", "\\xe2\\x82z"},
+	    {"\xe2\x82\xc0", "\\xe2\\x82\\xc0"},
+	    {"\xc3", "\\xc3"},
+	    {"\x01\t\r\x1f\x7f~ ", "\\x01\\t\\r\\x1f\\x7f~ "},
+	};
+	char expect[80];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		const char *line, *text;
+
+		log_error("%s", rows[i].in);
+		snprintf(expect, sizeof expect, "]: %s\n", rows[i].out);
+		line = written();
+		text = strstr(line, "]: ");
+		assert_non_null(text);
+		assert_string_equal(text, expect);
+	}
+}
+
+/* Secrets that are long, replaced by others, or cut with the line. */
+static void
+long_and_many_secrets(void **state)
+{
+	char secret[LOG_SECRET_MAX + 40], line[2048], name[32];
+	size_t n;
+
+	(void)state;
+	memset(secret, 'Z', sizeof secret - 1);
+	secret[sizeof secret - 1] = '\0';
+	log_secret(secret);
+	n = (size_t)snprintf(line, sizeof line, "a %s b", secret);
+	n = log_redact(line, n);
+	assert_int_equal(n, strlen("a *** b"));
+	assert_memory_equal(line, "a *** b", n);
+	for (unsigned i = 0; i < 64; i++) {
+		snprintf(name, sizeof name, "secret-number-%03u", i);
+		log_secret(name);
+		log_secret(name); /* known: takes no second place */
+	}
+	for (unsigned i = 0; i < 64; i++) {
+		n = (size_t)snprintf(line, sizeof line, "(secret-number-%03u)", i);
+		n = log_redact(line, n);
+		assert_int_equal(n, 5);
+		assert_memory_equal(line, "(***)", n);
+	}
+	n = (size_t)snprintf(line, sizeof line, "%s", secret); /* the oldest made room */
+	assert_int_equal(log_redact(line, n), n);
+	log_secret("12345678");
+	n = (size_t)snprintf(line, sizeof line, "x12345678x1234567");
+	n = log_redact(line, n);
+	assert_int_equal(n, strlen("x***x1234567"));
+	assert_memory_equal(line, "x***x1234567", n);
+}
+
+/* A descriptor that is given up is closed; the same one given twice is not. */
+static void
+descriptors(void **state)
+{
+	int one = open("/dev/null", O_WRONLY), two = open("/dev/null", O_WRONLY);
+
+	(void)state;
+	assert_true(one > 2 && two > 2);
+	log_use_fd(one);
+	one = log_fd(); /* opened again */
+	log_use_fd(two);
+	assert_int_equal(fcntl(one, F_GETFD), -1);
+	log_use_fd(log_fd());
+	assert_int_not_equal(fcntl(log_fd(), F_GETFD), -1);
+	assert_int_equal(log_open(path), 0);
+	one = log_fd();
+	log_use_fd(one);
+	assert_int_not_equal(fcntl(one, F_GETFD), -1);
+}
+
 static void
 levels(void **state)
 {
@@ -157,6 +254,19 @@ secrets_leave_as_stars(void **state)
 	    {"invalid_api_key: Incorrect", "invalid_api_key: Incorrect"},
 	    {"/cb?token=abcdef&access_token=ghijkl#x", "/cb?token=***&access_token=***"},
 	    {"tokens=12 token: none", "tokens=12 token: none"},
+	    {"Basic aB345678 Basic aB34567", "Basic *** Basic aB34567"},
+	    {"Basic", "Basic"},
+	    {"basic ", "basic "},
+	    {"authorization: ", "authorization: "},
+	    {"authorization: Basic ", "authorization: *** "},
+	    {"sk-12345678 sk-1234567 or-12345678 or-1234567", "*** sk-1234567 *** or-1234567"},
+	    {"gsk_12345678 gsk_1234567 xai-12345678 xai-1234567",
+		"*** gsk_1234567 *** xai-1234567"},
+	    {"hf_1234567890123456 hf_123456789012345", "*** hf_123456789012345"},
+	    {"eyJ1234567890.23456 eyJ123456789.12345", "*** eyJ123456789.12345"},
+	    {"Bearer realm=\"x\" bearer: Bearer authentication.",
+		"Bearer realm=\"x\" bearer: Bearer authentication."},
+	    {"Bearer keys Bearer keyz", "Bearer keys Bearer ***"},
 	};
 	char line[256];
 
@@ -247,9 +357,12 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(one_line_per_event),
 	    cmocka_unit_test(json_lines),
+	    cmocka_unit_test(only_text_goes_out),
 	    cmocka_unit_test(levels),
 	    cmocka_unit_test(long_lines_are_cut),
 	    cmocka_unit_test(secrets_leave_as_stars),
+	    cmocka_unit_test(long_and_many_secrets),
+	    cmocka_unit_test(descriptors),
 	    cmocka_unit_test(long_lines_take_no_longer),
 	    cmocka_unit_test(full_pipe),
 	    cmocka_unit_test(bad_path_keeps_the_old_sink),
