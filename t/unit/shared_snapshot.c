@@ -194,6 +194,7 @@ what_went_in_comes_out(void **state)
 	k = snapshot_find_key(s, digest);
 	assert_ptr_equal(k, snapshot_key(s, 1));
 	assert_string_equal(snapshot_cstr(s, k->id), "k2");
+	assert_string_equal(snapshot_cstr(s, (struct snap_str){k->id.off + 1, 1}), "2");
 	assert_int_equal(k->rpm, 60);
 	digest[31] = 3;
 	assert_null(snapshot_find_key(s, digest));
@@ -285,6 +286,23 @@ many_rows(void **state)
 	assert_null(snapshot_find_model(s, sp("p/model-5000")));
 	assert_true(snapshot_head(s)->models.index_size >= 10000);
 	snapshot_put(s);
+}
+
+/* Tables are read in place. */
+static void
+a_block_must_be_aligned(void **state)
+{
+	size_t len;
+	char *bytes = example_bytes(&len), *room = malloc(len + 8);
+
+	(void)state;
+	assert_non_null(room);
+	for (unsigned at = 0; at <= 8; at++) {
+		memcpy(room + at, bytes, len);
+		assert_int_equal(snapshot_check(room + at, len), at % 8 == 0 ? 0 : E_SYNTAX);
+	}
+	free(room);
+	free(bytes);
 }
 
 static void
@@ -668,6 +686,7 @@ main(void)
 	    cmocka_unit_test(names_and_order),
 	    cmocka_unit_test(nothing_in_it),
 	    cmocka_unit_test(many_rows),
+	    cmocka_unit_test(a_block_must_be_aligned),
 	    cmocka_unit_test(builder_refuses),
 	    cmocka_unit_test(references),
 	    cmocka_unit_test(never_in_a_core),
