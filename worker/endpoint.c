@@ -76,10 +76,10 @@ has_prefix(struct span path, const char *prefix)
 static const char *
 class_of(struct span path)
 {
-	for (size_t i = 0; i < NELEM(classes); i++)
+	for (size_t i = 0; path.n > 0 && i < NELEM(classes); i++)
 		if (has_prefix(path, classes[i].prefix))
 			return classes[i].class;
-	return "PUBLIC"; /* "*" */
+	return "PUBLIC"; /* "*", or no path at all */
 }
 
 /* A path as if it were head followed by tail. */
