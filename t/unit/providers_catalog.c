@@ -140,6 +140,11 @@ static const struct url_case urls[] = {
     {"https://example.com/v1?a=b", E_SYNTAX, E_SYNTAX},
     {"https://example.com/v1#f", E_SYNTAX, E_SYNTAX},
     {"https://example.com/v1#", E_SYNTAX, E_SYNTAX},
+    {"https://exa%20mple.com/", E_SYNTAX, E_SYNTAX},
+    {"https://exa%09mple.com/", E_SYNTAX, E_SYNTAX},
+    {"https://exa%25mple.com/", E_SYNTAX, E_SYNTAX},
+    {"https://exa%5cmple.com/", E_SYNTAX, E_SYNTAX},
+    {"https://exa%c3%a9mple.com/", E_SYNTAX, E_SYNTAX},
     {"https://exa mple.com/", E_SYNTAX, E_SYNTAX},
     {"https://example.com/\r\nX: y", E_SYNTAX, E_SYNTAX},
     {"https://example.com:0/", E_SYNTAX, E_SYNTAX},
@@ -289,6 +294,17 @@ test_resolved_addresses(void **state)
 	check_address("::", false, true);
 	check_address("::ffff:8.8.8.8", false, false);
 	check_address("::ffff:10.0.0.1", true, false);
+	check_address("::ffff:168.63.129.16", false, true);
+	check_address("::ffff:168.63.129.17", false, false);
+	check_address("2002:a83f:8110::1", false, true);
+	check_address("2002:a83f:8111::1", false, false);
+	check_address("0.255.255.255", false, true);
+	check_address("100.63.255.255", false, false);
+	check_address("191.255.255.255", false, false);
+	check_address("192.0.1.0", false, false);
+	check_address("198.17.255.255", false, false);
+	check_address("fd00:ec2::23", true, true);
+	check_address("fe7f::1", false, false);
 	check_address("febf::1", false, true);
 	check_address("fec0::1", true, false);
 	check_address("fbff::1", false, false);

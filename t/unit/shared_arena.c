@@ -72,6 +72,7 @@ strings(void **state)
 	assert_string_equal(arena_strndup(a, NULL, 0), "");
 	assert_string_equal(arena_printf(a, "%s-%d", "x", 42), "x-42");
 	assert_int_equal(strlen(arena_printf(a, "%5000d", 1)), 5000);
+	assert_string_equal(arena_printf(a, "%s", ""), "");
 	arena_free(a);
 	arena_free(NULL);
 }

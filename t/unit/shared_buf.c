@@ -59,12 +59,18 @@ static void
 grows_byte_by_byte(void **state)
 {
 	struct buf b = BUF_INIT(200000);
+	unsigned steps = 0;
 
 	(void)state;
 	for (unsigned i = 0; i < 200000; i++) {
 		char c = (char)(i * 31);
+		size_t cap = b.cap;
+
 		assert_int_equal(buf_add(&b, &c, 1), 0);
+		assert_true(b.cap >= b.len && b.cap <= b.max);
+		steps += b.cap != cap;
 	}
+	assert_true(steps < 20); /* each at least doubles */
 	assert_int_equal(buf_add(&b, "x", 1), E_TOO_LONG);
 	for (unsigned i = 0; i < 200000; i++)
 		assert_int_equal(b.data[i], (char)(i * 31));
@@ -86,6 +92,12 @@ reserve_and_commit(void **state)
 	assert_int_equal(buf_addf(&b, "%s", "end"), 0);
 	assert_int_equal(b.len, 4003);
 	assert_memory_equal(b.data + 3999, "qend", 4);
+	p = buf_reserve(&b, 997); /* all that is left */
+	assert_ptr_equal(p, b.data + 4003);
+	memset(p, 'r', 997);
+	b.len += 997;
+	assert_memory_equal(b.data + 4000, "endr", 4);
+	assert_null(buf_reserve(&b, 1));
 	buf_clear(&b);
 	assert_string_equal(buf_cstr(&b), ""); /* an empty buffer is a string too */
 	buf_clear(&b);

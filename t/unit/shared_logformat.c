@@ -86,6 +86,7 @@ mistakes_are_named(void **state)
 	    {"${status", E_SYNTAX, "${name}"},
 	    {"${}", E_SYNTAX, "${name}"},
 	    {"$ status", E_SYNTAX, "$$"},
+	    {"$nothing", E_NOT_FOUND, "$nothing; there are $remote_addr $time $"},
 	};
 	struct logformat *f;
 	char why[512];
