@@ -4,6 +4,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,6 +131,7 @@ _Noreturn static void
 child_run(struct master *m, int peer, int control, char **env)
 {
 	spawn_child_signals();
+	close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC); /* libraries forget some */
 	keep_open(m->live_fd);
 	keep_open(m->lock_fd);
 	keep_open(peer);

@@ -171,6 +171,19 @@ subtest 'a worker that hangs does not hold up a change' => sub {
 	}
 };
 
+subtest 'the next master has no more descriptors than the first' => sub {
+	my $p = place();
+	is(omniroute($p, '-d')->{code}, 0, 'it starts');
+	my $open = sub {
+		my $pid = slurp("$p->{data}/omniroute.pid") + 0;
+		return join "\n", sort map { (readlink // '') =~ s/\d+//gr } glob "/proc/$pid/fd/*";
+	};
+	my $before = $open->();
+	is(ctl($p, 'upgrade')->{code}, 0, "upgrade $_") for 1 .. 3;
+	is($open->(), $before, 'the same after three upgrades');
+	quit($p);
+};
+
 subtest 'an upgrade that fails changes nothing' => sub {
 	my $p = place();
 	my $own = "$p->{dir}/omniroute";
