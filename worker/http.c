@@ -64,6 +64,7 @@ http_server_new(struct event_base *base, const struct http_handler *h,
 	buf_init(&s->reply_head, 2 * 1024 * 1024);
 	(void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets without MSG_NOSIGNAL */
 	http_accept_init(s);
+	http_reply_init(s);
 	event_assign(&s->idle_event, base, -1, 0, on_idle, s);
 	if ((s->scratch = malloc(HTTP_READ_MAX)) == NULL) {
 		http_server_free(s);
@@ -118,6 +119,7 @@ http_server_free(struct http_server *s)
 	}
 	http_accept_stop(s);
 	event_del(&s->resume);
+	event_del(&s->flush);
 	event_del(&s->idle_event);
 	if (s->spare_fd != -1)
 		close(s->spare_fd);
@@ -324,6 +326,7 @@ conn_kill(struct http_conn *c)
 		evbuffer_free(c->out);
 	c->out = NULL;
 	c->out_len = 0;
+	conn_forget_later(c);
 	conn_request_clear(c);
 	buf_wipe(&c->in);
 	conn_busy(c);

@@ -63,6 +63,8 @@ enum http_phase {
 		      reply */
 };
 
+#define HTTP_LATER 16 /* replies that may wait for the end of a turn of the loop */
+
 enum http_framing { FRAME_NONE, FRAME_LENGTH, FRAME_CHUNKED, FRAME_CLOSE };
 
 struct http_listener {
@@ -87,6 +89,9 @@ struct http_server {
 	LIST_HEAD(, http_conn) conns;
 	struct http_waiting waiting; /* without a request in hand; the longest first */
 	unsigned count;
+	struct http_conn *later[HTTP_LATER]; /* their reply is in `held` */
+	unsigned nlater;
+	struct event flush;
 	struct event resume; /* accept again */
 	int spare_fd;        /* given up to shed a connection when descriptors run out */
 	uint64_t warned_ns;  /* last line about running out of something */
@@ -143,7 +148,7 @@ struct http_conn {
 	unsigned turn_heads;  /* looked for in this turn of the loop */
 	struct buf body;
 	struct buf extra; /* header lines of the handler */
-	struct buf held;  /* head of a long reply, waiting for its first bytes */
+	struct buf held;  /* head of a long reply, waiting for its first bytes; or a short reply */
 	struct evbuffer *out;
 	size_t out_len;
 	char *head; /* the request's head, and its canonical path behind it */
@@ -193,6 +198,8 @@ size_t http_body_take(struct http_conn *c, const char *p, size_t n); /* bytes us
 ptrdiff_t http_body_read(struct http_conn *c); /* from the socket to its place; as conn_read */
 
 /* http_reply.c */
+void http_reply_init(struct http_server *s);
+void conn_forget_later(struct http_conn *c);
 void conn_flush(
     struct http_conn *c);            /* writes what waits; follows up when nothing waits any more */
 void conn_done(struct http_conn *c); /* the reply is out: access log, counters */

@@ -19,6 +19,7 @@
 #define IOV_MAX_OUT 8
 #define FLUSH_MAX (4u * 1024 * 1024) /* per turn of the loop */
 #define ERROR_TEXT_MAX 2048
+#define LATER_MAX 8192 /* a reply up to this size may be copied to leave later */
 
 static const struct {
 	int status;
@@ -169,9 +170,11 @@ out_free(struct http_conn *c)
 void
 conn_flush(struct http_conn *c)
 {
+	bool waited = c->out_len > 0 || c->held.len > 0;
 	if (c->held.len > 0 && c->out_len == 0)
 		conn_put(c, NULL, 0);
-	bool waited = c->out_len > 0;
+	if (c->broken)
+		return;
 	if (!out_write(c)) {
 		conn_left(c, true);
 		return;
@@ -250,7 +253,7 @@ finish(struct http_conn *c)
 	if (c->broken) {
 		c->keep = false;
 		after_flush(c);
-	} else if (c->out_len == 0) {
+	} else if (c->out_len == 0 && c->held.len == 0) {
 		after_flush(c);
 	}
 }
@@ -398,6 +401,68 @@ reply_begin(struct http_conn *c, int status, const char *content_type, int64_t l
 
 /* ---- whole replies --------------------------------------------------------------------------- */
 
+/*
+ * Short replies of one turn of the loop leave together at its end, or when there are HTTP_LATER of
+ * them. Sent one by one between other work, each would find its reader asleep again, and to wake a
+ * process costs more than all the rest of sending. What is answered on the spot is not held up.
+ */
+static void
+flush_later(struct http_server *s)
+{
+	struct http_conn *c[HTTP_LATER];
+	unsigned n = s->nlater;
+	memcpy(c, s->later, n * sizeof(c[0]));
+	s->nlater = 0;
+	for (unsigned i = 0; i < n; i++) {
+		conn_enter(c[i]);
+		conn_flush(c[i]);
+		conn_leave(c[i]);
+	}
+}
+
+static void
+on_flush(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	flush_later(arg);
+}
+
+void
+http_reply_init(struct http_server *s)
+{
+	event_assign(&s->flush, s->base, -1, 0, on_flush, s);
+}
+
+void
+conn_forget_later(struct http_conn *c)
+{
+	struct http_server *s = c->s;
+	for (unsigned i = 0; i < s->nlater;)
+		if (s->later[i] == c)
+			s->later[i] = s->later[--s->nlater];
+		else
+			i++;
+}
+
+static bool
+put_later(struct http_conn *c, const struct iovec v[2])
+{
+	struct http_server *s = c->s;
+	size_t n = v[0].iov_len + v[1].iov_len;
+	bool alone = !c->feeding && c->in.len == 0; /* what was pipelined goes on by turns */
+	if (!alone || !c->told || c->broken || c->out_len > 0 || c->held.len > 0 || n > LATER_MAX ||
+	    buf_reserve(&c->held, n) == NULL)
+		return false;
+	(void)buf_add(&c->held, v[0].iov_base, v[0].iov_len);
+	(void)buf_add(&c->held, v[1].iov_base, v[1].iov_len);
+	if (s->nlater == HTTP_LATER)
+		flush_later(s);
+	s->later[s->nlater++] = c;
+	event_active(&s->flush, EV_TIMEOUT, 0);
+	return true;
+}
+
 static void
 reply_whole(struct http_conn *c, int status, const char *content_type, const void *body, size_t n)
 {
@@ -406,7 +471,8 @@ reply_whole(struct http_conn *c, int status, const char *content_type, const voi
 		struct iovec v[2] = {{c->s->reply_head.data, c->s->reply_head.len},
 		    {(void *)(uintptr_t)body, c->framing == FRAME_LENGTH ? n : 0}};
 		r->bytes_sent = v[1].iov_len;
-		conn_put(c, v, 2);
+		if (!put_later(c, v))
+			conn_put(c, v, 2);
 	}
 	finish(c);
 }

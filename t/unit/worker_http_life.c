@@ -178,6 +178,67 @@ test_pipelined_too_much(void **state)
 	assert_int_equal(http_connections(server), 0);
 }
 
+/* Short replies leave together: when the loop has turned, or when there are many. */
+static void
+test_replies_together(void **state)
+{
+	struct http_req *asked[HTTP_LATER + 1];
+	int fd[HTTP_LATER + 1];
+	char c;
+	(void)state;
+	for (unsigned i = 0; i <= HTTP_LATER; i++) {
+		fd[i] = client();
+		say(fd[i], POST_WAIT);
+		asked[i] = waiting;
+	}
+	waiting = NULL;
+	seen_take();
+	for (unsigned i = 0; i < HTTP_LATER; i++)
+		http_reply(asked[i], 200, "text/plain", "hello\n", 6);
+	for (unsigned i = 0; i < HTTP_LATER; i++)
+		assert_true(recv(fd[i], &c, 1, MSG_PEEK | MSG_DONTWAIT) == -1 && errno == EAGAIN);
+	assert_string_equal(seen_take(), "");
+	http_reply(asked[HTTP_LATER], 200, "text/plain", "hello\n", 6);
+	for (unsigned i = 0; i <= HTTP_LATER; i++)
+		assert_int_equal(recv(fd[i], &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1, i < HTTP_LATER);
+	for (unsigned i = 0; i <= HTTP_LATER; i++) {
+		expect(fd[i], HELLO, OPEN);
+		close(fd[i]);
+	}
+	turn();
+	assert_int_equal(http_connections(server), 0);
+}
+
+/* The client goes, or only says that it has said all, while its reply waits for the turn's end. */
+static void
+test_gone_before_the_reply(void **state)
+{
+	(void)state;
+	for (int how = 0; how < 2; how++) {
+		int fd = client();
+		say(fd, POST_WAIT);
+		struct http_req *r = waiting;
+		waiting = NULL;
+		seen_take();
+		if (how == 0)
+			(void)setsockopt(
+			    fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+		if (how == 1)
+			shutdown(fd, SHUT_WR);
+		http_reply(r, 200, "text/plain", "hello\n", 6);
+		if (how == 0)
+			close(fd);
+		turn();
+		if (how == 1) {
+			expect(fd, HELLO, CLOSED);
+			close(fd);
+		}
+		turn();
+		assert_string_equal(seen_take(), "done(200,6)");
+		assert_int_equal(http_connections(server), 0);
+	}
+}
+
 static void
 test_pipelined_during_reply(void **state)
 {
@@ -851,6 +912,8 @@ main(void)
 	    LIFE(test_drip),
 	    LIFE(test_one_request_per_connection),
 	    LIFE(test_client_gone),
+	    LIFE(test_replies_together),
+	    LIFE(test_gone_before_the_reply),
 	    LIFE(test_pipelined_too_much),
 	    LIFE(test_pipelined_during_reply),
 	    LIFE(test_later),
