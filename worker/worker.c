@@ -29,8 +29,9 @@
 
 #define TICK_MS 500
 /* Records wait this long for company before the master is woken, unless there are many. */
-#define WAKE_MS 20
-#define WAKE_AT (RING_CELLS / 16)
+#define WAKE_MS 50
+#define WAKE_AT (RING_CELLS / 8)
+#define WAKE_STEP 64 /* and not for each of them again while it is at work */
 
 struct worker worker;
 
@@ -167,10 +168,11 @@ void
 worker_wake_master(void)
 {
 	struct timeval tv = timeval_ms(WAKE_MS);
+	uint64_t pending = ring_pending(&worker.me->ring);
 
-	if (ring_pending(&worker.me->ring) >= WAKE_AT)
+	if (pending >= WAKE_AT && pending % WAKE_STEP == 0)
 		wake_now();
-	else if (life.wake != NULL && !event_pending(life.wake, EV_TIMEOUT, NULL))
+	if (life.wake != NULL && !event_pending(life.wake, EV_TIMEOUT, NULL))
 		event_add(life.wake, &tv);
 }
 
