@@ -345,17 +345,19 @@ chat_usage(struct span json, struct chat_usage *u)
 	return true;
 }
 
-void
+bool
 chat_chunk(struct chat_stream *st, struct span data)
 {
 	struct reading r = {.st = *st};
 	struct scan s;
 	if (data.n == 6 && memcmp(data.p, "[DONE]", 6) == 0) {
 		st->done = true;
-		return;
+		return false;
 	}
 	scan_open(&s, data.p, data.n);
 	read_object(&s, &r, chunk_members, NELEM(chunk_members));
-	if (scan_end(&s) == 0)
-		*st = r.st;
+	if (scan_end(&s) != 0)
+		return false;
+	*st = r.st;
+	return true;
 }

@@ -6,6 +6,7 @@
  *                  lives in *req.
  * chat_usage       usage of a whole reply, or of one streamed chunk; false: it has none.
  * chat_chunk       looks at one chunk of a stream and updates the state. What is not a JSON object changes nothing.
+ *                  True: it is JSON, and nothing but.
  * chat_error_body  {"error":{"message","type","code"}}: type and code from the table for `status` unless given.
  * chat_error_event the same as an SSE event: "data: {…}\n\n".
  */
@@ -41,7 +42,7 @@ struct chat_stream {
 
 int chat_request(const char *body, size_t n, struct chat_request *req, const char **why) must_check;
 bool chat_usage(struct span json, struct chat_usage *u);
-void chat_chunk(struct chat_stream *st, struct span data);
+bool chat_chunk(struct chat_stream *st, struct span data);
 int chat_error_body(struct buf *b, int status, const char *type, const char *code, const char *message);
 int chat_error_event(struct buf *b, int status, const char *type, const char *code, const char *message);
 /* "invalid_request_error" … and its code and default message for a status. */

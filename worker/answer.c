@@ -251,11 +251,10 @@ end_whole(struct exchange *x)
 	struct chat_stream st = {0};
 	struct chat_usage booked = {0};
 
-	if (scan_check(body.p, body.n, NULL) != 0) {
+	if (!chat_chunk(&st, body)) {
 		exchange_attempt_failed(x, FAIL_NOT_JSON);
 		return;
 	}
-	chat_chunk(&st, body);
 	if (st.error && !st.useful && !st.finished) {
 		end_not_good(x, FAIL_STATUS_5XX);
 		return;

@@ -418,7 +418,8 @@ set_for_ever(struct relay *r)
 
 	SET(CURLOPT_NOSIGNAL, 1L);
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
-	SET(CURLOPT_PROXY, ""); /* and none from the environment */
+	SET(CURLOPT_PROXY, "");   /* and none from the environment */
+	SET(CURLOPT_NOPROXY, ""); /* saves a look at the environment for each request */
 	SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_PATH_AS_IS, 1L);

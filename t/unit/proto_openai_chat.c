@@ -219,7 +219,8 @@ test_chunk(void **state)
 	(void)state;
 	for (size_t i = 0; i < NELEM(rows); i++) {
 		struct chat_stream st = {0};
-		chat_chunk(&st, span(rows[i].data));
+		bool json = chat_chunk(&st, span(rows[i].data));
+		assert_int_equal(json, scan_check(rows[i].data, strlen(rows[i].data), NULL) == 0);
 		if (st.finished != rows[i].finished || st.done != rows[i].done ||
 		    st.error != rows[i].error || st.useful != rows[i].useful ||
 		    st.text_bytes != rows[i].text || st.has_usage)
