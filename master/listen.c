@@ -223,10 +223,12 @@ listener_open(
 			   &l->private_key, err)) != 0)
 		return r;
 	if (l->fd == -1 && (l->fd = bind_retry(&a, len, c->mode, wait_ms)) == -1) {
-		buf_addf(err, "listen %s: %s%s", c->name, strerror(errno),
-		    errno == EADDRINUSE
-			? ": another program has it; stop that one or choose another address"
-			: "");
+		buf_addf(err, "listen %s: %s", c->name, strerror(errno));
+		if (errno == EADDRINUSE)
+			buf_str(err, wait_ms > 0
+					 ? ": workers of the last gateway have not left yet"
+					 : ": another program has it; stop that one or choose "
+					   "another address");
 		return E_SYSTEM;
 	}
 	l->bound = true;

@@ -34,6 +34,7 @@
 #include "shared/curlio.h"
 #include "shared/err.h"
 #include "shared/log.h"
+#include "shared/spool.h"
 #include "shared/store.h"
 
 #define GENERATIONS 64       /* numbers taken from the store at a time */
@@ -297,9 +298,16 @@ open_loop(struct master *m)
 static int
 open_listeners(struct master *m)
 {
-	struct buf err = BUF_INIT(16384);
-	int r = listen_open(m->conf, NULL, start.inherit.listener, start.inherit.nlisteners,
-	    BIND_WAIT_MS, &m->listen, &err);
+	struct buf err = BUF_INIT(16384), spool = BUF_INIT(16384);
+	unsigned wait_ms = 0;
+	int r;
+
+	buf_addf(&spool, "%s/spool", m->conf->data_dir);
+	if (buf_cstr(&spool) != NULL && spool_in_use(spool.data))
+		wait_ms = BIND_WAIT_MS;
+	buf_clear(&spool);
+	r = listen_open(m->conf, NULL, start.inherit.listener, start.inherit.nlisteners, wait_ms,
+	    &m->listen, &err);
 
 	if (r != 0)
 		failed(m, r, &err, "listeners");

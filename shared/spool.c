@@ -243,3 +243,25 @@ out:
 	closedir(d);
 	return r;
 }
+
+bool
+spool_in_use(const char *dir)
+{
+	DIR *d = opendir(dir);
+	const struct dirent *e;
+	bool used = false;
+	int fd;
+
+	while (d != NULL && !used && (e = readdir(d)) != NULL) {
+		if (e->d_name[0] == '.')
+			continue;
+		fd = openat(dirfd(d), e->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		if (fd == -1)
+			continue;
+		used = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+		close(fd);
+	}
+	if (d != NULL)
+		closedir(d);
+	return used;
+}

@@ -21,5 +21,7 @@ int spool_write(int fd, struct ring *r) must_check;
  * first error, after all files.
  */
 int spool_collect(const char *dir, int (*fn)(void *ctx, const struct usage_record *recs, size_t n), void *ctx) must_check;
+/* Master, before it has workers: those of an earlier one still live. */
+bool spool_in_use(const char *dir);
 
 #endif

@@ -70,7 +70,9 @@ subtest 'in the background nothing of the caller stays open' => sub {
 	like($again->{err}, qr/^omniroute: data directory \Q$p->{data}\E is in use by the gateway with process id $master; to stop that one: kill -QUIT $master\n\z/,
 		'one line: who holds it, and what to do');
 	my $q = { %{ place() }, port => $p->{port} };
+	my $began = time;
 	my $taken = omniroute($q, '-d');
+	cmp_ok(time - $began, '<', 4, 'a port that is taken: nobody is waited for');
 	is($taken->{code}, 1, 'a port that is taken: exit code');
 	like($taken->{err}, qr/^omniroute: listen 127\.0\.0\.1:$p->{port}: Address already in use: another program has it; stop that one or choose/,
 		'which, and what to do');

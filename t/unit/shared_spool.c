@@ -85,11 +85,14 @@ written_and_collected(void **state)
 	(void)state;
 	fill_ring();
 	assert_int_equal(spool_collect(spool, see, &s), 0); /* no folder yet */
+	assert_false(spool_in_use(spool));
 	assert_int_equal(spool_create(spool, 42, &fd), 0);
 	assert_int_equal(spool_write(fd, ring), 0);
 	assert_int_equal(spool_collect(spool, see, &s), 0);
 	assert_int_equal(s.n, 0); /* its owner lives */
+	assert_true(spool_in_use(spool));
 	close(fd);
+	assert_false(spool_in_use(spool));
 	s.answer = E_FULL;
 	assert_int_equal(spool_collect(spool, see, &s), E_FULL);
 	assert_int_equal(s.n, 4);
