@@ -19,7 +19,8 @@
 #define IOV_MAX_OUT 8
 #define FLUSH_MAX (4u * 1024 * 1024) /* per turn of the loop */
 #define ERROR_TEXT_MAX 2048
-#define LATER_MAX 8192 /* a reply up to this size may be copied to leave later */
+#define EXTRA_FIRST 448 /* header lines of a usual reply */
+#define LATER_MAX 8192  /* a reply up to this size may be copied to leave later */
 
 static const struct {
 	int status;
@@ -285,6 +286,8 @@ http_header_span(struct http_req *r, const char *name, struct span value)
 	size_t len = c->extra.len;
 	if (c->started || !field_fit(name, value))
 		return;
+	if (c->extra.cap == 0 && buf_reserve(&c->extra, EXTRA_FIRST) == NULL)
+		c->extra.failed = false; /* then it grows by what it needs */
 	if (buf_str(&c->extra, name) != 0 || buf_str(&c->extra, ": ") != 0 ||
 	    buf_add(&c->extra, value.p, value.n) != 0 || buf_str(&c->extra, "\r\n") != 0) {
 		c->extra.len = len;
@@ -409,14 +412,12 @@ reply_begin(struct http_conn *c, int status, const char *content_type, int64_t l
 static void
 flush_later(struct http_server *s)
 {
-	struct http_conn *c[HTTP_LATER];
-	unsigned n = s->nlater;
-	memcpy(c, s->later, n * sizeof(c[0]));
-	s->nlater = 0;
-	for (unsigned i = 0; i < n; i++) {
-		conn_enter(c[i]);
-		conn_flush(c[i]);
-		conn_leave(c[i]);
+	while (s->nlater > 0) {
+		struct http_conn *c = s->later[0];
+		memmove(s->later, s->later + 1, --s->nlater * sizeof(s->later[0]));
+		conn_enter(c);
+		conn_flush(c);
+		conn_leave(c);
 	}
 }
 
@@ -438,11 +439,11 @@ void
 conn_forget_later(struct http_conn *c)
 {
 	struct http_server *s = c->s;
-	for (unsigned i = 0; i < s->nlater;)
-		if (s->later[i] == c)
-			s->later[i] = s->later[--s->nlater];
-		else
-			i++;
+	unsigned n = 0;
+	for (unsigned i = 0; i < s->nlater; i++)
+		if (s->later[i] != c)
+			s->later[n++] = s->later[i];
+	s->nlater = n;
 }
 
 static bool
@@ -456,6 +457,7 @@ put_later(struct http_conn *c, const struct iovec v[2])
 		return false;
 	(void)buf_add(&c->held, v[0].iov_base, v[0].iov_len);
 	(void)buf_add(&c->held, v[1].iov_base, v[1].iov_len);
+	conn_forget_later(c); /* it may stand there from a reply that a kick has sent already */
 	if (s->nlater == HTTP_LATER)
 		flush_later(s);
 	s->later[s->nlater++] = c;
