@@ -337,15 +337,39 @@ exchange_head(
 	http_accept_body(r, snapshot_head(x->snap)->settings.max_body_size);
 }
 
+/* ";q=0" and ";q=0.000" say: anything but this. */
+static bool
+is_refused(struct span item)
+{
+	for (size_t i = 0; i + 2 < item.n; i++) {
+		bool q = item.p[i] == ';' || item.p[i] == ' ' || item.p[i] == '\t';
+
+		if (!q || (item.p[i + 1] | 0x20) != 'q' || item.p[i + 2] != '=')
+			continue;
+		for (i += 3; i < item.n && (item.p[i] == '0' || item.p[i] == '.'); i++)
+			continue;
+		return i == item.n || item.p[i] < '1' || item.p[i] > '9';
+	}
+	return false;
+}
+
 /* Does a list of media types name this one? */
 static bool
 names_type(struct span list, const char *type)
 {
-	size_t n = strlen(type);
+	while (list.n > 0) {
+		const char *comma = memchr(list.p, ',', list.n);
+		size_t n = comma != NULL ? (size_t)(comma - list.p) : list.n, blank = 0;
+		struct span item;
 
-	for (size_t i = 0; i + n <= list.n; i++)
-		if (strncasecmp(list.p + i, type, n) == 0)
+		while (blank < n && (list.p[blank] == ' ' || list.p[blank] == '\t'))
+			blank++;
+		item = (struct span){list.p + blank, n - blank};
+		if (headers_media_type(item, type) && !is_refused(item))
 			return true;
+		n += comma != NULL;
+		list = (struct span){list.p + n, list.n - n};
+	}
 	return false;
 }
 

@@ -86,6 +86,20 @@ lines_have(struct span lines, const char *name)
 	return false;
 }
 
+static char *
+id_line(struct arena *a, const char *id)
+{
+	static const char name[] = "X-Request-Id: ";
+	size_t n = strlen(id) + 1;
+	char *line = arena_alloc(a, sizeof name - 1 + n);
+
+	if (line != NULL) {
+		memcpy(line, name, sizeof name - 1);
+		memcpy(line + sizeof name - 1, id, n);
+	}
+	return line;
+}
+
 struct curl_slist *
 headers_upstream(struct arena *a, const struct http_req *r, const struct snapshot *snap,
     const struct snap_conn *conn, bool stream)
@@ -110,7 +124,7 @@ headers_upstream(struct arena *a, const struct http_req *r, const struct snapsho
 	while ((line = next_line(&lines)).p != NULL)
 		end = add_line(a, end, arena_strndup(a, line.p, line.n));
 	if (!lines_have(own, "x-request-id"))
-		end = add_line(a, end, arena_printf(a, "X-Request-Id: %s", r->request_id));
+		end = add_line(a, end, id_line(a, r->request_id));
 	for (size_t i = 0; i < NELEM(to_upstream); i++) {
 		struct span v = http_header_get(r, to_upstream[i]);
 

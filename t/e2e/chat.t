@@ -84,6 +84,8 @@ subtest 'who asks for a stream gets one' => sub {
 		['stream:true', { stream => JSON::PP::true }, [], 1],
 		['stream:false though Accept says otherwise', { stream => JSON::PP::false }, [['Accept', 'text/event-stream']], 0],
 		['no member, Accept: text/event-stream', {}, [['Accept', 'application/json, text/event-stream;q=0.5']], 1],
+		['no member, Accept refuses it', {}, [['Accept', 'text/event-stream; q=0.0, application/json']], 0],
+		['no member, Accept: something like it', {}, [['Accept', 'x-text/event-stream, text/event-streams']], 0],
 		['no member, Accept: */*', {}, [['Accept', '*/*']], 0],
 		['nothing said', {}, [], 0],
 	) {
