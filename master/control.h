@@ -2,7 +2,8 @@
  * control: what the files of the control protocol share. Only for master/control*.c.
  *
  *   control.c         the table of methods, check of parameters, dispatch, the audit line
- *   control_socket.c  listener, peers, lines in and out, jobs
+ *   control_socket.c  listener, peers, lines in and out
+ *   control_job.c     jobs
  *   control_<noun>.c  handlers
  *
  * A job is one request on its way. Its handler ends it exactly once, at once or later from the
@@ -21,6 +22,7 @@
 #include "shared/control.h"
 
 struct control_job;
+struct control_client;
 struct connection;
 
 /* What a method needs of the caller; the faces that are not the socket ask for it. */
@@ -48,7 +50,7 @@ struct control_method {
 	const char *help;
 };
 
-/* Jobs (control_socket.c). */
+/* Jobs (control_job.c). */
 json_t *control_job_params(const struct control_job *job); /* checked; borrowed */
 const char *control_job_string(
     const struct control_job *job, const char *name); /* NULL: not given, or null */
@@ -69,11 +71,19 @@ void control_job_wait(struct control_job *job, void *what, void (*cancel)(void *
 /* control.c, for control_socket.c */
 void control_dispatch(struct master *m, struct control_job *job);
 const struct control_method *control_find_method(const char *name);
-/* control_socket.c, for control.c */
+/* control_job.c, for control.c */
 const char *control_job_method_name(const struct control_job *job);
 void control_job_set_method(struct control_job *job, const struct control_method *method);
+/* control_job.c, for control_socket.c: parses and dispatches; the client's end is told with _orphan. */
+struct control_job *control_job_new(
+    struct master *m, struct control_client *c, uid_t uid, pid_t pid) must_check;
+void control_job_run(struct control_job *job, const char *line, size_t n);
+void control_job_orphan(struct control_job *job);
+void control_jobs_free(void); /* cancels what they wait for */
+/* control_socket.c, for control_job.c: the client's job has ended. Steals `line`. */
+void control_client_answer(struct control_client *c, char *line);
 
-/* How a connection, and a publish, look in every answer (control_connection.c, control_socket.c).
+/* How a connection, and a publish, look in every answer (control_connection.c, control_job.c).
  */
 json_t *connection_to_json(const struct master *m, const struct connection *c, uint64_t now_ns);
 json_t *control_iso(uint64_t wall_us); /* null for 0 */

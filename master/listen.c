@@ -223,8 +223,10 @@ listener_open(
 			   &l->private_key, err)) != 0)
 		return r;
 	if (l->fd == -1 && (l->fd = bind_retry(&a, len, c->mode, wait_ms)) == -1) {
+		bool taken_by_other = errno == EADDRINUSE;
+
 		buf_addf(err, "listen %s: %s", c->name, strerror(errno));
-		if (errno == EADDRINUSE)
+		if (taken_by_other)
 			buf_str(err, wait_ms > 0
 					 ? ": workers of the last gateway have not left yet"
 					 : ": another program has it; stop that one or choose "
