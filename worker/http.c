@@ -234,7 +234,7 @@ conn_busy(struct http_conn *c)
 
 /* What arrives of a head changes nothing: its place is that of the moment when it could have come.
  */
-static void
+void
 conn_waits(struct http_conn *c)
 {
 	conn_busy(c);

@@ -80,7 +80,8 @@ has_unread(const struct http_conn *c)
 	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
-/* A partial head, or a handshake, has no more right to its place than silence has. */
+/* A partial head, a handshake, or what is still sent behind a refusal, has no more right to its
+ * place than silence has. */
 static bool
 spare_one(struct http_server *s)
 {
@@ -91,7 +92,7 @@ spare_one(struct http_server *s)
 		next = TAILQ_NEXT(c, wait_link);
 		if (now - c->waits_ns < HTTP_SPARE_MS * NS_PER_MS)
 			return false;
-		if (has_unread(c))
+		if (c->phase != PH_LINGER && has_unread(c))
 			continue;
 		if (http_may_warn(s))
 			log_warn("max_connections is reached: an idle client connection is closed");

@@ -87,7 +87,7 @@ struct http_server {
 	const struct live_worker *all;
 	LIST_HEAD(, http_listener) listeners;
 	LIST_HEAD(, http_conn) conns;
-	struct http_waiting waiting; /* without a request in hand; the longest first */
+	struct http_waiting waiting; /* without a request in hand, or lingering; the longest first */
 	unsigned count;
 	struct http_conn *later[HTTP_LATER]; /* their reply is in `held` */
 	unsigned nlater;
@@ -175,6 +175,7 @@ void conn_left(
     struct http_conn *c, bool reset); /* its side is closed; what that means depends on the phase */
 void conn_idle(struct http_conn *c);  /* PH_HEAD, nothing in hand */
 void conn_busy(struct http_conn *c);  /* a request begins */
+void conn_waits(struct http_conn *c); /* nothing is in hand: it may have to make room */
 const struct snap_settings *http_settings(const struct http_server *s);
 void http_count(struct http_server *s, enum live_counter which, uint64_t by);
 /* Whether a line about running out of something may be written: at most one a second. */

@@ -223,6 +223,7 @@ linger(struct http_conn *c)
 	conn_request_clear(c);
 	conn_shutdown(c);
 	c->phase = PH_LINGER;
+	conn_waits(c);
 	c->linger_end_ns = clock_now_ns() + HTTP_LINGER_ALL_MS * NS_PER_MS;
 	conn_deadline(c, HTTP_LINGER_MS);
 }

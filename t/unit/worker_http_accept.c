@@ -177,6 +177,33 @@ test_room_is_made(void **state)
 		close(fd[i]);
 }
 
+/* Nor does it help to be refused and to go on sending. */
+static void
+test_refused_make_room(void **state)
+{
+	int fd[9];
+	(void)state;
+	settings.max_connections = 8;
+	settings_change();
+	listen_tcp();
+	for (int i = 0; i < 8; i++) {
+		fd[i] = dial();
+		say(fd[i], "POST /early HTTP/1.1\r\n" H "Content-Length: 50000000\r\n\r\n");
+		assert_int_equal(accept_within((unsigned)i + 1, 1000), i + 1);
+	}
+	for (unsigned ms = 0; ms < HTTP_SPARE_MS + 50; ms += 50) {
+		for (int i = 0; i < 8; i++)
+			(void)send(fd[i], "xxxx", 4, MSG_NOSIGNAL);
+		turn_ms(50);
+	}
+	assert_int_equal(http_connections(server), 8);
+	fd[8] = dial();
+	say(fd[8], GET_HELLO);
+	expect(fd[8], HELLO, OPEN);
+	for (int i = 0; i < 9; i++)
+		close(fd[i]);
+}
+
 static void
 test_no_descriptors(void **state)
 {
@@ -296,6 +323,7 @@ main(void)
 	    ACCEPT(test_accept_fairly),
 	    ACCEPT(test_max_connections),
 	    ACCEPT(test_room_is_made),
+	    ACCEPT(test_refused_make_room),
 	    ACCEPT(test_no_descriptors),
 	    ACCEPT(test_peer),
 	    ACCEPT(test_peer_loopback),
