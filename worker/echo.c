@@ -24,6 +24,8 @@
 #define SLOW_MAX_MS 10000u
 #define NAME_MAX_LEN 128u /* of a tool */
 
+#define PAUSED_MS 60000u /* how often one that is paused looks at its deadline, at the least */
+
 enum step { STEP_ROLE, STEP_WORDS, STEP_TOOL, STEP_FINISH, STEP_USAGE, STEP_DONE, STEP_END };
 
 struct echo {
@@ -35,7 +37,8 @@ struct echo {
 	bool streamed, include_usage, cut;
 	enum step step;
 	unsigned word_ms;
-	int status; /* of an error that was asked for; 0: none */
+	uint64_t deadline_ns; /* 0: none */
+	int status;           /* of an error that was asked for; 0: none */
 	char id[48];
 	uint64_t created;
 	char *model;
@@ -429,11 +432,17 @@ echo_finish(struct echo *e, enum failure f)
 	h->done(ctx, f);
 }
 
+/* But not beyond the deadline. */
 static void
-wait_ms(struct echo *e, unsigned ms)
+wait_ms(struct echo *e, uint64_t ms)
 {
-	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+	uint64_t now = e->deadline_ns != 0 ? clock_now_ns() : 0;
+	struct timeval tv;
 
+	if (e->deadline_ns != 0)
+		ms = MIN(ms, (MAX(e->deadline_ns, now) - now + NS_PER_MS - 1) / NS_PER_MS);
+	tv = (struct timeval){
+	    .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000) * 1000};
 	(void)event_add(&e->timer, &tv);
 }
 
@@ -468,6 +477,14 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (e->deadline_ns != 0 && clock_now_ns() >= e->deadline_ns) {
+		echo_finish(e, FAIL_TOTAL_TIMEOUT);
+		return;
+	}
+	if (e->paused) {
+		wait_ms(e, PAUSED_MS);
+		return;
+	}
 	prepare(e);
 	if (!buf_ok(&e->out)) {
 		echo_finish(e, FAIL_INTERNAL);
@@ -481,6 +498,8 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		echo_free(e);
 	} else if (v == RELAY_PAUSE) {
 		e->paused = true;
+		if (e->deadline_ns != 0)
+			wait_ms(e, PAUSED_MS);
 	} else {
 		buf_reset(&e->out);
 		if (v == RELAY_STOP || e->step == STEP_END)
@@ -500,6 +519,7 @@ echo_start(const struct echo_request *q, const struct relay_handler *h, void *ct
 	e->h = h;
 	e->ctx = ctx;
 	e->head = q->head;
+	e->deadline_ns = q->deadline_ns;
 	e->head->status = 0;
 	e->head->fields = 0;
 	buf_init(&e->out, 16 * TEXT_MAX);

@@ -28,6 +28,7 @@ struct echo_request {
 	struct span body; /* valid JSON, an object */
 	const char *model;
 	bool streamed;
+	uint64_t deadline_ns; /* 0: none; else FAIL_TOTAL_TIMEOUT then */
 	struct reply_head *head;
 };
 

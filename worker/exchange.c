@@ -178,6 +178,14 @@ splice_body(struct exchange *x, struct span piece[3])
 	return value != NULL ? 0 : E_NOMEM;
 }
 
+static uint64_t
+deadline_of(const struct exchange *x)
+{
+	uint32_t total_ms = snapshot_head(x->snap)->settings.total_timeout_ms;
+
+	return total_ms != 0 ? x->req->start_ns + total_ms * NS_PER_MS : 0;
+}
+
 static int
 start_echo(struct exchange *x)
 {
@@ -185,6 +193,7 @@ start_echo(struct exchange *x)
 	    .body = x->req->body,
 	    .model = x->route.model,
 	    .streamed = x->streamed,
+	    .deadline_ns = deadline_of(x),
 	    .head = &x->head,
 	};
 
@@ -195,13 +204,12 @@ start_echo(struct exchange *x)
 static int
 start_relay(struct exchange *x)
 {
-	uint32_t total_ms = snapshot_head(x->snap)->settings.total_timeout_ms;
 	struct relay_request q = {
 	    .arena = x->arena,
 	    .snap = x->snap,
 	    .conn = x->conn,
 	    .headers = headers_upstream(x->arena, x->req, x->snap, x->conn, x->streamed),
-	    .deadline_ns = total_ms != 0 ? x->req->start_ns + total_ms * NS_PER_MS : 0,
+	    .deadline_ns = deadline_of(x),
 	    .head = &x->head,
 	};
 

@@ -240,6 +240,11 @@ subtest 'the whole time of an exchange' => sub {
 	like($r->{body}, qr/\n\ndata: \{"error":\{[^\n]*took longer than allowed[^\n]*\}\n\n\z/, 'with an error');
 	$up->script(OmniRoute::Upstream::reply_json($answer, first_delay => 5000));
 	is_error($t->chat(chat_body('up/m')), 504, message => qr/took longer than allowed/, name => 'a plain answer too');
+	my @slow = (messages => [{ role => 'user', content => 'slow 150 a b c d e f' }]);
+	$start = time;
+	$r = $t->chat(chat_body('echo/echo-1', @slow, stream => JSON::PP::true));
+	cmp_ok(time - $start, '<', 2, 'an echo is ended');
+	like($r->{body}, qr/\n\ndata: \{"error":\{[^\n]*took longer than allowed[^\n]*\}\n\n\z/, 'with an error');
 	$t->stop;
 };
 
