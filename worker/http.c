@@ -187,6 +187,9 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		c->yielded = false;
 		c->turn_heads = 0;
 		conn_feed(c, NULL, 0);
+		/* What OpenSSL holds wakes nobody. */
+		if (!c->dead && !c->eof && !c->yielded && tls_pending(c))
+			conn_readable(c);
 	} else if (c->deadline_ns != 0 && now >= c->deadline_ns) {
 		c->deadline_ns = 0;
 		conn_timeout(c);

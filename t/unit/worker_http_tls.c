@@ -204,6 +204,30 @@ test_requests(void **state)
 }
 
 /* Large both ways, with a reader that does not keep up. */
+/* What OpenSSL has read and we have not does not wake the loop: pipelined requests beyond a turn
+ * must not be left there. */
+static void
+test_pipelined(void **state)
+{
+	enum { REQUESTS = 1300 };
+	size_t one = strlen(GET_HELLO),
+	       n = strlen(HELLO) - 1 + 36 + strlen("Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n");
+	char *text = malloc(REQUESTS * one), *heard = malloc(REQUESTS * n);
+	(void)state;
+	SSL *ssl = dial(NULL);
+	assert_non_null(ssl);
+	for (unsigned i = 0; i < REQUESTS; i++)
+		memcpy(text + i * one, GET_HELLO, one);
+	/* Three records at once, of which `in` has room for two and a bit. */
+	for (size_t i = 0; i < REQUESTS * one; i += 16384)
+		assert_true(SSL_write(ssl, text + i, (int)MIN(16384, REQUESTS * one - i)) > 0);
+	assert_int_equal(tls_hear(ssl, heard, REQUESTS * n), REQUESTS * n);
+	assert_int_equal(counter(CTR_requests), REQUESTS);
+	free(text);
+	free(heard);
+	hang_up(ssl);
+}
+
 static void
 test_bulk(void **state)
 {
@@ -337,6 +361,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TLS(test_requests),
+	    TLS(test_pipelined),
 	    TLS(test_bulk),
 	    TLS(test_stream_and_gone),
 	    TLS(test_plain_http),
