@@ -149,9 +149,11 @@ subtest 'a reload onto a port that is taken' => sub {
 	spew($g->{conf_file}, ($good =~ s/access\.txt/other.txt/r) . qq(log_file = "$g->{dir}/none/x"\n));
 	($code, undef, $err) = $g->ctl('reload');
 	like($err, qr{log_file \S+/none/x: No such file}, 'a log that cannot be opened');
-	$g->ctl('keys', 'add', 'k');
 	my $had = length slurp("$g->{dir}/access.txt");
-	kill USR1 => $g->pid;
+	my ($first) = $g->workers;
+	$g->expect_errors(qr/ended by signal 9/);
+	kill KILL => $first;
+	wait_until(10, sub { my @w = $g->workers; @w && $w[0] != $first && $g->ready }, 'another worker');
 	is($g->chat(chat_body('echo/echo-1'))->{status}, 200, 'it serves on');
 	wait_until(5, sub { length slurp("$g->{dir}/access.txt") > $had }, 'the access log is still the old one');
 	close $other;
@@ -221,7 +223,9 @@ subtest 'an upgrade that fails changes nothing' => sub {
 	wait_until(10, sub { -e "$p->{data}/omniroute.pid.oldbin" }, 'an upgrade under way');
 	my $second = ctl($p, 'upgrade');
 	like($second->{err}, qr/an upgrade is under way/, 'a second upgrade meanwhile');
-	my ($hung) = grep { slurp("/proc/$_/cmdline") =~ /^sleep/ } split ' ', slurp("/proc/@{[ $pid + 0 ]}/task/@{[ $pid + 0 ]}/children");
+	my $hung = wait_until(10, sub {
+		(grep { slurp("/proc/$_/cmdline") =~ /^sleep/ } split ' ', slurp("/proc/@{[ $pid + 0 ]}/task/@{[ $pid + 0 ]}/children"))[0];
+	}, 'the program that hangs');
 	kill KILL => $hung;
 	isnt(reap($first, 20), 0, 'one that is killed: exit code');
 	$put->(slurp($omniroute));
