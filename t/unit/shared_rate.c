@@ -59,12 +59,13 @@ take_all(struct rate_log *r, uint64_t limit, uint64_t now)
 static pid_t
 start_child(unsigned i, uint64_t limit, uint64_t now)
 {
-	pid_t pid = fork();
+	pid_t parent = getpid(), pid = fork();
 	uint64_t n;
 
 	assert_true(pid >= 0);
 	if (pid > 0)
 		return pid;
+	die_with_parent(parent);
 	atomic_fetch_add(&s->running, 1);
 	while (atomic_load(&s->go) == 0)
 		sched_yield();
@@ -294,12 +295,13 @@ old_part_of_a_group(void **state)
 static pid_t
 start_endless(uint64_t limit)
 {
-	pid_t pid = fork();
+	pid_t parent = getpid(), pid = fork();
 	uint64_t retry;
 
 	assert_true(pid >= 0);
 	if (pid > 0)
 		return pid;
+	die_with_parent(parent);
 	atomic_fetch_add(&s->running, 1);
 	for (;;) /* each step of the clock is a tenth of the window: taking never ends */
 		rate_take(&s->rate, limit, 10, atomic_fetch_add(&s->now, 1), &retry);

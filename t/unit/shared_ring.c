@@ -422,14 +422,16 @@ run_and_kill(uint64_t generation, uint64_t *drained, struct book *total)
 	struct timespec pause = {.tv_nsec = (long)(generation * 7919 % 2000) * 500};
 	struct book b = {.generation = generation};
 	uint64_t n = 0;
-	pid_t pid;
+	pid_t parent = getpid(), pid;
 
 	memset(s->closed, 0, sizeof s->closed);
 	memset(delivered, 0, sizeof delivered);
 	atomic_store(&s->running, 0);
 	assert_true((pid = fork()) >= 0);
-	if (pid == 0)
+	if (pid == 0) {
+		die_with_parent(parent);
 		write_for_ever(generation);
+	}
 	while (atomic_load(&s->running) == 0)
 		sched_yield();
 	for (unsigned i = 0; i < generation % 4;

@@ -11,11 +11,20 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define STEP_MAX 200000u
+
+/* For a child that does not end by itself: a test that fails must not leave it behind. */
+static inline void
+die_with_parent(pid_t parent)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+		_exit(3);
+}
 
 struct step {
 	pid_t pid;
@@ -26,12 +35,14 @@ struct step {
 static inline bool
 step_start(struct step *t, _Atomic unsigned *done, void (*fn)(void))
 {
+	pid_t parent = getpid();
 	int status;
 
 	*t = (struct step){.pid = fork(), .done = done};
 	*done = 0;
 	assert_true(t->pid >= 0);
 	if (t->pid == 0) {
+		die_with_parent(parent);
 		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
 			_exit(3);
 		raise(SIGSTOP);
