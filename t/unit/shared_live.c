@@ -267,6 +267,7 @@ histogram(void **state)
 	}
 	assert_int_equal(live_hist_bound_us(LIVE_HIST - 1), UINT64_MAX);
 	assert_int_equal(live_hist_bucket(UINT64_MAX), LIVE_HIST - 1);
+	assert_int_equal(live_hist_bucket(UINT64_C(1) << LIVE_HIST / 2), LIVE_HIST - 1);
 	live_hist_add(&h, 1000);
 	live_hist_add(&h, 3);
 	assert_int_equal(h.count, 2);
