@@ -8,7 +8,7 @@
  * seal_text          XChaCha20-Poly1305; output "s1:" + base64url(nonce | ciphertext). `context` is authenticated (the
  *                    id of the row), so that a sealed value cannot be moved to another row. malloc'ed; NULL on failure.
  * seal_open          the reverse; malloc'ed, NUL-terminated, length in *n. NULL: wrong key, context or bytes.
- * password_hash      Argon2id (interactive limits), malloc'ed string; password_check compares.
+ * password_hash      Argon2id (2 passes, 19 MiB), malloc'ed string; password_check compares.
  * key_digest         BLAKE2b-256 of a client key, keyed with `salt`.
  * random_token       `prefix` followed by base64url of n random bytes, malloc'ed.
  * uuid4              36 characters and NUL.

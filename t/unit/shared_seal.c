@@ -372,7 +372,7 @@ passwords(void **state)
 
 	(void)state;
 	assert_non_null(h);
-	assert_memory_equal(h, "$argon2id$", 10);
+	assert_memory_equal(h, "$argon2id$v=19$m=19456,t=2,p=1$", 31);
 	assert_true(password_check(h, "correct horse"));
 	assert_false(password_check(h, "correct horsf"));
 	assert_false(password_check(h, ""));
