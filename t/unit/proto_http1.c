@@ -187,6 +187,7 @@ test_refused(void **state)
 	    {"GET http:/a HTTP/1.1\r\n" HOST "\r\n", 400},
 	    {"G(T / HTTP/1.1\r\n" HOST "\r\n", 400},
 	    {"GET / http/1.1\r\n" HOST "\r\n", 400},
+	    {"GET / XTTP/1.1\r\n" HOST "\r\n", 400},
 	    {"GET / HTTP/1.10\r\n" HOST "\r\n", 400},
 	    {"GET / HTTP/1\r\n" HOST "\r\n", 400},
 	    {"GET / HTTP/+.1\r\n" HOST "\r\n", 400},

@@ -140,6 +140,8 @@ static const struct row {
 	"[ raw=<datax: 1\nDATA: 2\n data: 3\ndat: 4\nretry: 5\n\n>]"},
     /* several data lines, between other fields */
     {"data: a\ndata: b\n\n", "[ raw=<data: a\ndata: b\n\n> data=<a\nb>]"},
+    {"data: a\ndata: b\n\ndata: c\ndata: d\n\n",
+	"[ raw=<data: a\ndata: b\n\n> data=<a\nb>][ raw=<data: c\ndata: d\n\n> data=<c\nd>]"},
     {"data: a\r\nid: 1\r\ndata\r\ndata: c\r\n\r\ndata: d\r\n\r\n",
 	"[ raw=<data: a\r\nid: 1\r\ndata\r\ndata: c\r\n\r\n> data=<a\n\nc> id=<1>]"
 	"[ raw=<data: d\r\n\r\n> data=<d>]"},
