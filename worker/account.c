@@ -53,10 +53,8 @@ account_open(struct account *a, const struct http_req *r, const struct snapshot 
 	int cell = ring_open(worker.ring);
 	struct usage_record *rec;
 
-	if (cell < 0) {
-		count(CTR_refused_full, 1);
+	if (cell < 0)
 		return cell;
-	}
 	a->cell = cell;
 	a->snap = snap;
 	a->start_ns = r->start_ns;

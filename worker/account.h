@@ -2,8 +2,7 @@
  * account: what one exchange costs and how it went: its usage record, and the counters, histograms
  * and connection health in the live region. Nothing here waits.
  *
- * account_open     reserves the usage record; before anything is sent. E_FULL: no record is free,
- *                  the request must be refused.
+ * account_open     reserves the usage record; before anything is sent. E_FULL: no record is free.
  * account_attempt  a request goes to `conn` (may be route_builtin): in flight until
  *                  account_attempt_end.
  * account_attempt_end  `told`: the attempt says something of its connection: FAIL_NONE, that it is

@@ -108,6 +108,7 @@ exchange_end(struct exchange *x, int status, uint32_t flags, const struct chat_s
     struct chat_usage *booked)
 {
 	cancel_upstream(x);
+	room_leave(&x->seat);
 	if (x->account.in_flight)
 		account_attempt_end(&x->account, FAIL_NONE, 0, 0, false);
 	account_close(&x->account, status, flags, st, x->chat.messages.n, x->bytes_out, booked);
@@ -125,6 +126,7 @@ void
 exchange_shutdown(void)
 {
 	relay_shutdown();
+	room_close();
 	catalog_free();
 }
 
@@ -260,11 +262,43 @@ refuse_cooling(struct exchange *x)
 	    (unsigned long long)(s % 60));
 }
 
+static int
+reserve(struct exchange *x)
+{
+	return account_open(&x->account, x->req, x->snap, x->key, &x->chat, x->streamed);
+}
+
+static void
+refuse_full(struct exchange *x)
+{
+	live_bump(&worker.me->counter[CTR_refused_full], 1);
+	exchange_end(x, 503, 0, NULL, NULL);
+	http_header(x->req, "Retry-After", "1");
+	http_error(x->req, 503, NULL, "No usage record is free; try again");
+}
+
+/* A usage record may be free again for the target that was chosen. */
+static bool
+on_room(void *ctx, bool late)
+{
+	struct exchange *x = ctx;
+	bool reserved = reserve(x) == 0;
+
+	if (!reserved && !late)
+		return false;
+	exchange_enter(x);
+	if (reserved)
+		exchange_connect(x, x->conn);
+	else
+		refuse_full(x);
+	exchange_leave(x);
+	return true;
+}
+
 /* In XS_ROUTE: the next target, or the reply that there is none. */
 static void
 exchange_next(struct exchange *x)
 {
-	struct http_req *r = x->req;
 	const struct snap_conn *conn = NULL;
 
 	if (x->attempts < ATTEMPTS_MAX)
@@ -274,13 +308,13 @@ exchange_next(struct exchange *x)
 	} else if (conn == NULL) {
 		exchange_end(x, 503, 0, NULL, NULL);
 		refuse_cooling(x);
-	} else if (x->account.cell < 0 &&
-		   account_open(&x->account, r, x->snap, x->key, &x->chat, x->streamed) != 0) {
-		exchange_end(x, 503, 0, NULL, NULL);
-		http_header(r, "Retry-After", "1");
-		http_error(r, 503, NULL, "No usage record is free; try again");
-	} else {
+	} else if (x->account.cell >= 0 || reserve(x) == 0) {
 		exchange_connect(x, conn);
+	} else {
+		x->conn = conn;
+		live_bump(&worker.me->counter[CTR_waited_full], 1);
+		if (room_wait(&x->seat, on_room, x) != 0)
+			refuse_full(x);
 	}
 }
 

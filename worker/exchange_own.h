@@ -20,6 +20,7 @@
 #include "worker/endpoint.h"
 #include "worker/headers.h"
 #include "worker/relay.h"
+#include "worker/room.h"
 #include "worker/route.h"
 #include "worker/stream.h"
 
@@ -56,6 +57,7 @@ struct exchange {
 	bool streamed, add_stream; /* as asked; the body does not say so and must */
 	struct route route;
 	struct account account;
+	struct room_seat seat; /* while no usage record is free */
 
 	/* the attempt in hand */
 	const struct snap_conn *conn;

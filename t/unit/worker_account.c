@@ -255,7 +255,6 @@ test_full(void **state)
 		continue;
 	account_init(&a);
 	assert_int_equal(account_open(&a, &req, snap, NULL, &chat, false), E_FULL);
-	assert_int_equal(worker.me->counter[CTR_refused_full], 1);
 	account_close(&a, 503, 0, NULL, 0, 0, NULL);
 	assert_int_equal(ring_pending(&worker.me->ring), 0);
 }
