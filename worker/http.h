@@ -58,7 +58,7 @@ struct http_req {
 	struct span body;
 	char request_id[40]; /* the client's X-Request-Id if it is 1..36 of [A-Za-z0-9._-], else a fresh UUID */
 	struct in6_addr peer; /* who asks: the socket's peer, or what a trusted proxy says; IPv4 mapped; unspecified on Unix */
-	bool local;    /* Unix listener, or a loopback listener with a loopback peer */
+	bool local;    /* Unix listener, or a loopback listener with a loopback peer; speaks for nobody else */
 	bool loopback; /* the socket's peer is this machine, and so is who it speaks for */
 	bool tls;
 	bool expects_body;

@@ -137,16 +137,38 @@ forwarded_for(const struct http1_head *h, const struct snapshot *snap, struct in
 	return seen;
 }
 
+/* Somebody says that he speaks for somebody else. */
+static bool
+is_forwarded(const struct http1_head *h)
+{
+	static const char *const fields[] = {"x-forwarded-for", "x-real-ip", "forwarded"};
+
+	for (size_t i = 0; h != NULL && i < NELEM(fields); i++)
+		if (http1_find(h, fields[i]).p != NULL)
+			return true;
+	return false;
+}
+
+/*
+ * Whom a trusted proxy names is who asks. A peer on a Unix listener is local by itself, so what it
+ * says can only take that away, and is believed. From anybody else the fields prove nothing but
+ * that a proxy was not named in trusted_proxies: its clients must not pass for local.
+ */
 void
 peer_resolve(struct http_conn *c, const struct http1_head *h, const struct snapshot *snap)
 {
 	struct http_req *r = &c->req;
+	bool forwarded = is_forwarded(h), believed = c->unix_peer || is_trusted(&c->peer, snap);
+
 	r->peer = c->peer;
-	if (!c->unix_peer && h != NULL && is_trusted(&c->peer, snap) &&
-	    !forwarded_for(h, snap, &r->peer)) {
+	if (forwarded && believed && !forwarded_for(h, snap, &r->peer)) {
 		struct span real = http1_find(h, "x-real-ip");
-		if (real.p != NULL && !peer_parse(real, &r->peer))
+		if (real.p == NULL || !peer_parse(real, &r->peer))
 			r->peer = in6addr_any;
+	}
+	if (forwarded && !is_loopback(believed ? &r->peer : &in6addr_any)) {
+		r->loopback = r->local = false;
+		return;
 	}
 	r->loopback = c->unix_peer || (is_loopback(&c->peer) && is_loopback(&r->peer));
 	r->local = c->unix_peer || (c->loopback_listener && is_loopback(&r->peer));

@@ -85,6 +85,19 @@ subtest 'scopes' => sub {
 	$g->stop;
 };
 
+subtest 'behind a proxy that nobody named' => sub {
+	my $g = gateway(conf => '');
+	$up->script(OmniRoute::Upstream::reply_json($answer));
+	for my $field (['X-Forwarded-For', '203.0.113.5'], ['X-Forwarded-For', '127.0.0.1'], ['X-Real-IP', '127.0.0.1'],
+		['Forwarded', 'for=127.0.0.1']) {
+		is_error(ask($g->port, $field), 401, %$refused, name => "its clients are not local: @$field");
+		is(OmniRoute::Http::request($g->port, GET => '/metrics', headers => [$field])->{status}, 401, 'nor for metrics');
+		is(ask($g->port, $field, $good[0])->{status}, 200, 'a key does');
+	}
+	is(ask($g->port)->{status}, 200, 'who speaks for himself is');
+	$g->stop;
+};
+
 subtest 'behind a trusted proxy' => sub {
 	my $g = gateway(conf => qq(trusted_proxies = {"127.0.0.1/32"}\n));
 	my @far = ['X-Forwarded-For', '203.0.113.5'];

@@ -292,7 +292,9 @@ subtest 'a Unix socket' => sub {
 	$up->script(OmniRoute::Upstream::reply_json($answer));
 	is(OmniRoute::Http::request($path, POST => '/v1/chat/completions', body => $chat)->{body}, $answer, 'a chat');
 	my $c = OmniRoute::Http->connect($path);
-	my $get = OmniRoute::Http::build(GET => '/v1/models', headers => [['X-Forwarded-For', '203.0.113.9']]);
+	$c->write(OmniRoute::Http::build(GET => '/v1/models', headers => [['X-Forwarded-For', '203.0.113.9']]));
+	is($c->response->{status}, 401, 'a proxy that speaks for somebody else takes locality away');
+	my $get = OmniRoute::Http::build(GET => '/v1/models', headers => [['X-Forwarded-For', '127.0.0.1']]);
 	$c->write($get x 3);
 	is($c->response->{status}, 200, "one behind the other: $_") for 1 .. 3;
 	$c->write("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -312,7 +314,7 @@ subtest 'a Unix socket' => sub {
 	wait_until(3, sub { $u->counter('in_flight') == 0 }, 'nothing in hand');
 	my $log = slurp($u->dir . '/access.txt');
 	like($log, qr{^unix: \[[^\]]+\] "POST /v1/chat/completions HTTP/1\.1" 200 }m, 'in the access log');
-	unlike($log, qr/203\.0\.113/, 'nobody is believed to speak for another');
+	like($log, qr{^203\.0\.113\.9 \[[^\]]+\] "GET /v1/models HTTP/1\.1" 401 }m, 'the forwarded client under its own address');
 	$u->stop;
 	ok(!-e $path, 'gone with the gateway');
 };
