@@ -305,7 +305,7 @@ rename_connection(struct control_job *job, struct connection *c)
 	bool bare = strcmp(c->name, c->provider) == 0 && !catalog_find(c->provider);
 	int r = set_string(job, "name", &c->name);
 
-	if (r < 0 || !bare)
+	if (r < 0 || !bare || !c->name)
 		return r;
 	free(c->provider);
 	c->provider = strdup(c->name);

@@ -62,8 +62,8 @@ worker_to_json(const struct master *m, const struct worker_view *v, uint64_t now
 	    (json_int_t)v->generation, "snapshot", (json_int_t)atomic_load(&w->have_snap),
 	    "in_flight", in_flight(w), "connections", (json_int_t)atomic_load(&w->conns),
 	    "requests", (json_int_t)counter(w, CTR_requests), "errors",
-	    (json_int_t)(counter(w, CTR_replies_5xx) + counter(w, CTR_stream_errors)), "memory_kb",
-	    (json_int_t)atomic_load(&w->rss_kb), "silent_ms",
+	    (json_int_t)counter(w, CTR_replies_5xx) + (json_int_t)counter(w, CTR_stream_errors),
+	    "memory_kb", (json_int_t)atomic_load(&w->rss_kb), "silent_ms",
 	    (json_int_t)(beat && beat < now ? (now - beat) / NS_PER_MS : 0));
 }
 

@@ -172,7 +172,7 @@ proc_start(struct master *m, unsigned epoch, const struct spawn_identity *identi
 		goto failed;
 	atomic_store(&w->pid, p->pid);
 	p->readable = event_new(m->base, p->channel, EV_READ | EV_PERSIST, on_message, p);
-	if (p->readable == NULL || event_add(p->readable, NULL) != 0 || (r = publish_first(p)) != 0)
+	if (p->readable == NULL || event_add(p->readable, NULL) != 0 || publish_first(p) != 0)
 		proc_kill(p, "it cannot be given a snapshot");
 	return 0;
 failed:

@@ -167,6 +167,7 @@ test(struct master *m, const struct options *o)
 {
 	struct spawn_identity identity;
 	struct buf text = BUF_INIT(1u << 20), err = BUF_INIT(4096);
+	/* conf_load made one. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 	int r = spawn_identity(m->conf->user, &identity, &err);
 
 	if (r != 0) {
@@ -193,11 +194,8 @@ test(struct master *m, const struct options *o)
 uint64_t
 master_generation(struct master *m)
 {
-	int r;
-
 	if (m->next_generation == m->last_generation) {
-		if ((r = store_reserve(m->store, "generation", GENERATIONS, &m->next_generation)) !=
-		    0) {
+		if (store_reserve(m->store, "generation", GENERATIONS, &m->next_generation) != 0) {
 			m->last_generation = m->next_generation;
 			return 0; /* the store has said why */
 		}
@@ -232,6 +230,7 @@ static int
 open_data(struct master *m)
 {
 	struct buf err = BUF_INIT(16384), path = BUF_INIT(16384);
+	/* conf_load made one. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 	const char *dir = m->conf->data_dir;
 	const char *what = "data directory";
 	int r;

@@ -302,7 +302,7 @@ static int
 set_up_schema(struct store_txn *t, void *ctx)
 {
 	static const struct span key = {"schema", 6};
-	struct span val;
+	struct span val = {NULL, 0};
 	char text[16];
 	unsigned long version;
 	int r, n;

@@ -19,7 +19,7 @@ ctl_run_providers_available(struct ctl *c)
 {
 	struct ctl_table *t;
 	const json_t *p;
-	json_t *o;
+	json_t *o = NULL;
 	size_t i;
 	int r = list(c, "provider.list", &o);
 
@@ -61,7 +61,7 @@ ctl_run_models(struct ctl *c)
 {
 	struct ctl_table *t;
 	const json_t *m;
-	json_t *o;
+	json_t *o = NULL;
 	size_t i;
 	int r = list(c, "model.list", &o);
 

@@ -128,7 +128,7 @@ ctl_run_keys_list(struct ctl *c)
 {
 	struct ctl_table *t;
 	const json_t *k;
-	json_t *o;
+	json_t *o = NULL;
 	size_t i;
 	int r = ctl_call(c, "key.list", NULL, CTL_TIMEOUT_MS, &o);
 
@@ -150,7 +150,7 @@ ctl_run_keys_list(struct ctl *c)
 int
 ctl_run_keys_remove(struct ctl *c)
 {
-	json_t *params = json_pack("{s:s}", "key", c->arg[0]), *o;
+	json_t *params = json_pack("{s:s}", "key", c->arg[0]), *o = NULL;
 	int r = params ? ctl_call(c, "key.delete", params, CTL_TIMEOUT_MS, &o)
 		       : ctl_fail(c, CTL_USAGE, "the name is not valid UTF-8");
 
