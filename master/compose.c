@@ -47,6 +47,7 @@ add_settings(struct composer *k)
 	s->max_header_size = (uint32_t)c->max_header_size;
 	s->max_headers = (uint32_t)c->max_headers;
 	s->max_body_size = (uint64_t)c->max_body_size;
+	s->max_body_memory = (uint64_t)c->max_body_memory;
 	s->max_response_size = (uint64_t)c->max_response_size;
 	s->max_event_size = (uint64_t)c->max_event_size;
 	s->stream_buffer = (uint32_t)c->stream_buffer;

@@ -29,7 +29,7 @@
 #include "shared/base.h"
 
 #define SNAP_MAGIC UINT32_C(0x50534e4f)
-#define SNAP_VERSION 1
+#define SNAP_VERSION 2
 #define SNAP_DIGEST 32 /* BLAKE2b-256 of a client key, keyed with settings.key_salt */
 
 struct snap_str {
@@ -47,6 +47,7 @@ struct snap_settings {
 	uint32_t allow_private; /* 1: base URLs in private ranges allowed for every provider */
 	uint32_t max_header_size, max_headers;
 	uint64_t max_body_size;
+	uint64_t max_body_memory;   /* of all bodies that a worker holds; 0: no limit */
 	uint64_t max_response_size; /* of a reply that is not streamed */
 	uint64_t max_event_size;    /* of one event of a stream */
 	uint32_t stream_buffer;     /* bytes waiting for a slow client before its upstream is paused */

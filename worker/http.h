@@ -9,12 +9,13 @@
  *             ceiling for the body (0: there must be none). Nothing of the body has been read before.
  *   on_body   the body is complete: http_req.body. Not called if a reply was started in on_head.
  *   on_drain  what waits for the client fell below half of stream_buffer again (after http_write returned true).
- *   on_gone   the client left, or timed out, before http_end, or its body turned out too large, malformed or late (http
+ *   on_gone   the client left, or timed out, before http_end, or its body turned out too large, malformed or late, or
+ *             there was no room for it beside the bodies of others: max_body_memory (http
  *             answers that itself, afterwards). The request is invalid after this returns. Called at
  *             most once, and never after http_end / http_reply / http_abort; never from inside http_write.
  *
  * After http_reply or http_end the request is finished and must not be touched. `ctx` is the handler's own pointer.
- * Malformed input never reaches the handler: http answers 400, 408, 413, 414, 417, 431, 501 or 505 itself, OpenAI-shaped
+ * Malformed input never reaches the handler: http answers 400, 408, 413, 414, 417, 431, 501, 503 or 505 itself, OpenAI-shaped
  * through http_error, and closes. on_refuse, before such a reply to a request that on_head has not seen, may add headers.
  *
  * Replies: http_reply sends a whole one. A long one: http_start (length < 0: chunked, or until close for HTTP/1.0), then
@@ -22,7 +23,7 @@
  * Date, X-Request-Id, Connection, Content-Length/Transfer-Encoding are http's own. http_write with a known length checks
  * the sum. http_abort breaks the connection so that the client cannot mistake a cut reply for a whole one.
  * A half-closed client has left, as in nginx. Counted here: connections, requests, replies_*, client_gone, bytes_in,
- * bytes_out, accept_deferred, bad_requests for HTTP's part, and live_worker.conns.
+ * bytes_out, accept_deferred, refused_memory, bad_requests for HTTP's part, and live_worker.conns.
  * http_write returns true when more than stream_buffer bytes wait: the producer should pause until on_drain. Writes are
  * tried at once (no Nagle, no waiting for the loop); HEAD replies send no body.
  */
@@ -98,6 +99,7 @@ void http_server_free(struct http_server *s); /* closes all connections at once;
 unsigned http_connections(const struct http_server *s);
 
 struct span http_header_get(const struct http_req *r, const char *name); /* first of that name, any case; p NULL: none */
+struct span http_header_nth(const struct http_req *r, const char *name, unsigned n); /* from 0; p NULL: none */
 unsigned http_header_count(const struct http_req *r, const char *name);
 void http_accept_body(struct http_req *r, uint64_t ceiling);
 

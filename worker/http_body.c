@@ -1,6 +1,10 @@
-/* The body of a request: in which framing it comes, how much of it, and how fast. */
+/* The body of a request: in which framing it comes, how much of it, and how fast; and what all of
+ * them take together. */
+#include <string.h>
+
 #include "shared/clock.h"
 #include "shared/err.h"
+#include "shared/log.h"
 #include "worker/http_conn.h"
 
 #define BODY_STEP \
@@ -32,6 +36,76 @@ body_too_large(struct http_conn *c)
 		    (double)max / 1048576);
 }
 
+/* ---- what all bodies hold together --------------------------------------------------------- */
+
+static void
+body_recount(struct http_conn *c)
+{
+	c->s->bodies = c->s->bodies - c->body_held + c->body.cap;
+	c->body_held = c->body.cap;
+}
+
+void
+http_body_free(struct http_conn *c)
+{
+	buf_clear(&c->body);
+	body_recount(c);
+}
+
+/*
+ * What is held counts, not what was announced: an upload that says 50 MB and sends nothing takes no
+ * room from anybody. A body that is alone always fits.
+ */
+static bool
+body_fits(const struct http_conn *c, uint64_t size)
+{
+	uint64_t max = http_settings(c->s)->max_body_memory;
+	uint64_t others = c->s->bodies - c->body_held;
+	return max == 0 || others == 0 || (others <= max && size <= max - others);
+}
+
+static void
+body_refuse(struct http_conn *c)
+{
+	http_count(c->s, CTR_refused_memory, 1);
+	if (http_may_warn(c->s))
+		log_warn("max_body_memory is reached: a request is refused");
+	http_header(&c->req, "Retry-After", "1");
+	conn_fail(c, 503, "The gateway holds as many request bodies as it may; try again");
+}
+
+/* Room for n more bytes. It is asked for first, since only buf knows by how much it grows; memory
+ * that nobody has written to yet costs nothing. */
+static char *
+body_reserve(struct http_conn *c, size_t n)
+{
+	char *to = buf_reserve(&c->body, n);
+	bool grown = c->body.cap > c->body_held;
+	body_recount(c);
+	if (to == NULL) {
+		conn_fail(c, 503, "Out of memory");
+		return NULL;
+	}
+	if (grown && !body_fits(c, c->body_held)) {
+		body_refuse(c);
+		return NULL;
+	}
+	return to;
+}
+
+static bool
+body_add(struct http_conn *c, const char *p, size_t n)
+{
+	char *to = body_reserve(c, n);
+	if (to == NULL)
+		return false;
+	memcpy(to, p, n);
+	c->body.len += n;
+	return true;
+}
+
+/* ---- how it comes --------------------------------------------------------------------------- */
+
 static void
 body_complete(struct http_conn *c)
 {
@@ -57,7 +131,12 @@ http_body_start(struct http_conn *c)
 		body_complete(c);
 		return;
 	}
-	buf_init(&c->body, (size_t)MIN(c->body_ceiling, (uint64_t)SIZE_MAX / 4));
+	if (!c->chunked_body && !body_fits(c, c->body_left)) {
+		body_refuse(c);
+		return;
+	}
+	uint64_t most = c->chunked_body ? c->body_ceiling : c->body_left;
+	buf_init(&c->body, (size_t)MIN(most, (uint64_t)SIZE_MAX / 4));
 	c->phase = PH_BODY;
 	body_deadline(c);
 	if (c->expect_continue) {
@@ -83,12 +162,10 @@ take_sized(struct http_conn *c, const char *p, size_t n)
 {
 	size_t take = (size_t)MIN((uint64_t)n, c->body_left);
 	if (c->body.cap == 0 && c->body_left <= BODY_STEP &&
-	    buf_reserve(&c->body, (size_t)c->body_left) == NULL)
-		c->body.failed = true;
-	if (buf_add(&c->body, p, take) != 0 || c->body.failed) {
-		conn_fail(c, 503, "Out of memory");
+	    body_reserve(c, (size_t)c->body_left) == NULL)
 		return 0;
-	}
+	if (!body_add(c, p, take))
+		return 0;
 	c->body_left -= take;
 	if (c->body_left == 0)
 		body_complete(c);
@@ -113,10 +190,8 @@ take_chunked(struct http_conn *c, const char *p, size_t n)
 			body_too_large(c);
 			return used;
 		}
-		if (buf_add(&c->body, data.p, data.n) != 0) {
-			conn_fail(c, 503, "Out of memory");
+		if (data.n > 0 && !body_add(c, data.p, data.n))
 			return used;
-		}
 		if (r == CHUNK_END) {
 			body_complete(c);
 			return used;
@@ -139,11 +214,9 @@ ptrdiff_t
 http_body_read(struct http_conn *c)
 {
 	size_t want = (size_t)MIN(c->body_left, (uint64_t)MAX(BODY_STEP, c->body.len));
-	char *to = buf_reserve(&c->body, want);
-	if (to == NULL) {
-		conn_fail(c, 503, "Out of memory");
+	char *to = body_reserve(c, want);
+	if (to == NULL)
 		return E_NOMEM;
-	}
 	ptrdiff_t n = conn_read(c, to, want);
 	if (n <= 0)
 		return n;

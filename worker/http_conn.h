@@ -22,7 +22,8 @@
  *
  * Memory of a connection: while idle only the struct; `head` as long as a request is in hand; `in`
  * and `out` only while bytes wait. Bounds: in <= HTTP_READ_MAX + max_header_size, body <= its
- * ceiling, out: see http_reply.c.
+ * ceiling and, unless it is the only one, all bodies together <= max_body_memory, out: see
+ * http_reply.c.
  */
 #ifndef OMNIROUTE_WORKER_HTTP_CONN_H
 #define OMNIROUTE_WORKER_HTTP_CONN_H
@@ -89,6 +90,7 @@ struct http_server {
 	LIST_HEAD(, http_conn) conns;
 	struct http_waiting waiting; /* without a request in hand, or lingering; the longest first */
 	unsigned count;
+	uint64_t bodies; /* bytes held for bodies: the sum of body_held */
 	struct http_conn *later[HTTP_LATER]; /* their reply is in `held` */
 	unsigned nlater;
 	struct event flush;
@@ -147,6 +149,7 @@ struct http_conn {
 	size_t scanned;       /* of `in`: known to hold no complete head */
 	unsigned turn_heads;  /* looked for in this turn of the loop */
 	struct buf body;
+	size_t body_held;     /* of `body`, as counted in s->bodies */
 	struct buf extra; /* header lines of the handler */
 	struct buf held;  /* head of a long reply, waiting for its first bytes; or a short reply */
 	struct evbuffer *out;
@@ -194,6 +197,7 @@ void conn_timeout(struct http_conn *c);
 void conn_request_clear(struct http_conn *c); /* all of the request and its reply */
 
 /* http_body.c */
+void http_body_free(struct http_conn *c);  /* and no longer counted */
 void http_body_start(struct http_conn *c); /* on_head is over and the handler wants the body */
 size_t http_body_take(struct http_conn *c, const char *p, size_t n); /* bytes used */
 ptrdiff_t http_body_read(struct http_conn *c); /* from the socket to its place; as conn_read */

@@ -66,7 +66,7 @@ conn_request_clear(struct http_conn *c)
 		explicit_bzero(c->head, c->head_alloc);
 	free(c->head);
 	c->head = NULL;
-	buf_clear(&c->body);
+	http_body_free(c);
 	buf_clear(&c->extra);
 	buf_clear(&c->held);
 	c->told = c->accepted = c->body_open = c->chunked_body = c->expect_continue = false;
@@ -160,6 +160,13 @@ head_parse(struct http_conn *c, int *status, const char **why)
 	return http1_parse(c->head, c->head_len, &s->head, status, why);
 }
 
+static bool
+field_is(const struct http1_field *f, const char *name)
+{
+	size_t len = strlen(name);
+	return f->name.n == len && strncasecmp(f->name.p, name, len) == 0;
+}
+
 struct span
 http_header_get(const struct http_req *r, const char *name)
 {
@@ -171,16 +178,27 @@ http_header_get(const struct http_req *r, const char *name)
 	return http1_find(&c->s->head, name);
 }
 
+struct span
+http_header_nth(const struct http_req *r, const char *name, unsigned n)
+{
+	const struct http1_head *h = &r->conn->s->head;
+	if (http_header_get(r, name).p == NULL)
+		return (struct span){NULL, 0};
+	for (unsigned i = 0; i < h->fields; i++)
+		if (field_is(&h->field[i], name) && n-- == 0)
+			return h->field[i].value;
+	return (struct span){NULL, 0};
+}
+
 unsigned
 http_header_count(const struct http_req *r, const char *name)
 {
 	const struct http1_head *h = &r->conn->s->head;
-	size_t len = strlen(name);
 	unsigned n = 0;
 	if (http_header_get(r, name).p == NULL)
 		return 0;
 	for (unsigned i = 0; i < h->fields; i++)
-		n += h->field[i].name.n == len && strncasecmp(h->field[i].name.p, name, len) == 0;
+		n += field_is(&h->field[i], name);
 	return n;
 }
 

@@ -264,6 +264,49 @@ subtest 'too many connections' => sub {
 	$few->stop;
 };
 
+subtest 'too many bodies' => sub {
+	my $small = start_gateway(upstreams => { up => $up }, conf => "max_body_memory = 500000\n", workers => 1);
+	my $body = sub { my ($size) = @_; return chat_body('up/m', pad => 'x' x ($size - length(chat_body('up/m', pad => '')))) };
+	my $big = $body->(200_000);
+	my $begin = sub {
+		my $c = $small->connect;
+		$c->write("${head}Content-Length: 200000\r\n\r\n" . substr($big, 0, 190_000));
+		return $c;
+	};
+	my $refused = sub {
+		my ($r, $name) = @_;
+		is_error($r, 503, message => qr/^The gateway holds as many request bodies as it may; try again$/, name => $name);
+		is(header($r, 'retry-after'), 1, 'Retry-After');
+	};
+	# A third of such a length, refused before its body is sent. It waits for the two to be read, which nothing tells us.
+	my $third = sub {
+		my $c = $small->connect;
+		$c->write("${head}Content-Length: 200000\r\nExpect: 100-continue\r\n\r\n");
+		my $r = $c->response(keep_100 => 1, timeout => 3);
+		$c->close;
+		return $r;
+	};
+	my @held = ($begin->(), $begin->());
+	my $r;
+	wait_until(5, sub { $r = $third->(); $r->{status} == 503 }, 'two bodies to be held');
+	$refused->($r, 'a third one does not fit');
+	my $c = $small->connect;
+	$c->write("${head}Transfer-Encoding: chunked\r\n\r\n");
+	$c->write(sprintf("%x\r\n%s\r\n", 10_000, 'x' x 10_000), 1) for 1 .. 20;
+	$refused->($c->response(timeout => 3), 'nor does one whose length nobody knew');
+	$c->close;
+	is($small->chat($chat)->{body}, $answer, 'a small one is served');
+	cmp_ok($small->counter('refused_memory_total'), '>=', 2, 'they are counted');
+	(shift @held)->close;
+	wait_until(5, sub { $third->()->{status} == 100 }, 'room again');
+	is($small->chat($big)->{body}, $answer, 'after one has left, the third is served');
+	$held[0]->write(substr $big, 190_000);
+	is($held[0]->response->{body}, $answer, 'the other one was let alone');
+	$held[0]->close;
+	is($small->chat($body->(600_000))->{body}, $answer, 'nothing is held: one above the limit is taken, since it is alone');
+	$small->stop;
+};
+
 subtest 'one client holds every connection and says nothing' => sub {
 	my $few = start_gateway(upstreams => { up => $up }, conf => "max_connections = 8\n", workers => 1);
 	$up->script(OmniRoute::Upstream::reply_json($answer, first_delay => 2500));

@@ -133,6 +133,7 @@ test_without_any_file(void **state)
 	assert_string_equal(c->data_dir, in_dir("home/.omniroute"));
 	assert_int_equal(c->workers, 0);
 	assert_int_equal(c->max_body_size, 52428800);
+	assert_int_equal(c->max_body_memory, 1073741824);
 	assert_int_equal(c->connect_timeout, 30000);
 	assert_string_equal(c->log_file, "stderr");
 	assert_string_equal(c->access_log, "");

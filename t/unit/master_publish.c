@@ -90,6 +90,7 @@ test_snapshot_says_what_is_configured(void **state)
 	close(fd);
 	assert_int_equal(snapshot_head(s)->number, 9);
 	assert_int_equal(snapshot_head(s)->settings.max_body_size, 52428800);
+	assert_int_equal(snapshot_head(s)->settings.max_body_memory, 1073741824);
 	assert_int_equal(snapshot_head(s)->settings.require_key, REQUIRE_KEY_AUTO);
 	assert_int_equal(snapshot_head(s)->listeners.count, 1);
 	assert_int_equal(snapshot_listener(s, 0)->kind, LISTENER_UNIX);

@@ -90,6 +90,7 @@ example(void)
 	s = snapshot_settings(b);
 	s->require_key = REQUIRE_KEY_ALWAYS;
 	s->max_body_size = UINT64_C(50) << 20;
+	s->max_body_memory = UINT64_C(8) << 40;
 	s->ca_file = str(b, "/etc/ssl/ca.pem");
 	memset(s->key_salt, 0xaa, sizeof s->key_salt);
 	l.name = str(b, "unix:/run/o.sock");
@@ -167,6 +168,7 @@ what_went_in_comes_out(void **state)
 	assert_int_equal(snapshot_head(s)->number, 7);
 	assert_int_equal(snapshot_head(s)->settings.require_key, REQUIRE_KEY_ALWAYS);
 	assert_true(snapshot_head(s)->settings.max_body_size == UINT64_C(50) << 20);
+	assert_true(snapshot_head(s)->settings.max_body_memory == UINT64_C(8) << 40);
 	assert_int_equal(snapshot_head(s)->settings.key_salt[31], 0xaa);
 	assert_string_equal(
 	    snapshot_cstr(s, snapshot_head(s)->settings.ca_file), "/etc/ssl/ca.pem");
