@@ -415,6 +415,18 @@ names_type(struct span list, const char *type)
 	return false;
 }
 
+/* A list may be spread over several fields. */
+static bool
+accepts(const struct http_req *r, const char *type)
+{
+	struct span list;
+
+	for (unsigned i = 0; (list = http_header_nth(r, "accept", i)).p != NULL; i++)
+		if (names_type(list, type))
+			return true;
+	return false;
+}
+
 static bool
 has_member(struct span body, const char *name)
 {
@@ -429,8 +441,7 @@ static void
 decide_stream(struct exchange *x)
 {
 	x->streamed = x->chat.stream;
-	if (!x->chat.stream_given &&
-	    names_type(http_header_get(x->req, "accept"), "text/event-stream") &&
+	if (!x->chat.stream_given && accepts(x->req, "text/event-stream") &&
 	    !has_member(x->req->body, "stream"))
 		x->streamed = x->add_stream = true;
 }

@@ -722,6 +722,12 @@ test_stream_wish(void **state)
 	} table[] = {
 	    {"Accept: text/event-stream\r\n", "{\"model\":\"acme/m\",\"messages\":[1]}",
 		"{\"model\":\"m\",\"stream\":true,\"messages\":[1]}", true},
+	    {"Accept: application/json\r\nX-A: 1\r\naccept: text/event-stream;q=0.5\r\n",
+		"{\"model\":\"acme/m\",\"messages\":[1]}",
+		"{\"model\":\"m\",\"stream\":true,\"messages\":[1]}", true},
+	    {"Accept: application/json\r\nAccept: text/event-stream;q=0\r\n",
+		"{\"model\":\"acme/m\",\"messages\":[1]}", "{\"model\":\"m\",\"messages\":[1]}",
+		false},
 	    {"Accept: */*\r\n", "{\"model\":\"acme/m\",\"messages\":[1]}",
 		"{\"model\":\"m\",\"messages\":[1]}", false},
 	    {"Accept: text/event-stream\r\n",
