@@ -248,8 +248,8 @@ field_expect(struct parse *ps, struct span v)
 	return 0;
 }
 
-static struct span
-trim(struct span s)
+struct span
+http1_trim(struct span s)
 {
 	while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
 		s = (struct span){s.p + 1, s.n - 1};
@@ -269,7 +269,7 @@ connection_has(const struct http1_head *h, const char *word)
 		while (p < end) {
 			const char *comma = memchr(p, ',', (size_t)(end - p));
 			const char *stop = comma != NULL ? comma : end;
-			if (span_is(trim((struct span){p, (size_t)(stop - p)}), word))
+			if (span_is(http1_trim((struct span){p, (size_t)(stop - p)}), word))
 				return true;
 			p = stop + (comma != NULL);
 		}
@@ -297,7 +297,7 @@ field_line(struct parse *ps, struct span line)
 	if (colon == NULL || colon == line.p)
 		return refuse(ps, 400, "A header line without a name");
 	f.name = (struct span){line.p, (size_t)(colon - line.p)};
-	f.value = trim((struct span){colon + 1, line.n - f.name.n - 1});
+	f.value = http1_trim((struct span){colon + 1, line.n - f.name.n - 1});
 	if (!all_of(f.name, T))
 		return refuse(ps, 400, "A header name holds a character that is not allowed");
 	if (!all_of(f.value, V))

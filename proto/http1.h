@@ -32,6 +32,8 @@ struct http1_head {
 ptrdiff_t http1_head_len(const char *p, size_t n, size_t max) must_check;
 /* On error *status is the HTTP status to answer with (400, 417, 431, 501, 505) and *why a constant text. */
 int http1_parse(const char *p, size_t n, struct http1_head *h, int *status, const char **why) must_check;
+/* Without the blanks and tabs around it. */
+struct span http1_trim(struct span s);
 struct span http1_find(const struct http1_head *h, const char *name);
 ptrdiff_t http1_path(struct span target, char *out, size_t n, struct span *query) must_check;
 

@@ -236,9 +236,8 @@ ring_consume(struct ring *r, uint64_t n)
 	atomic_store_explicit(&r->tail, tail, memory_order_release);
 }
 
-/* The dead may have been in the middle of a string. */
-static void
-end_strings(struct usage_record *rec)
+void
+usage_end_strings(struct usage_record *rec)
 {
 	rec->request_id[sizeof rec->request_id - 1] = '\0';
 	rec->key_id[sizeof rec->key_id - 1] = '\0';
@@ -260,7 +259,7 @@ orphan_read(const struct ring *r, uint32_t cell, struct usage_record *rec)
 	    ((state & KIND_MASK) != CELL_DONE || state >> KIND_BITS != head + 1))
 		return false;
 	*rec = r->cell[cell].rec;
-	end_strings(rec);
+	usage_end_strings(rec);
 	if (state == CELL_OPEN) {
 		rec->flags |= USAGE_UNKNOWN;
 		rec->end_wall_us = 0;

@@ -53,6 +53,8 @@ struct usage_record {
 	char model_asked[96], model_used[64];
 	char dialect[16];
 };
+/* Terminates every string: whoever wrote the record may have died in the middle of one. */
+void usage_end_strings(struct usage_record *rec);
 static_assert(sizeof(struct usage_record) == 448, "stored records and LIVE_MAJOR depend on it");
 
 struct ring_cell {

@@ -41,18 +41,6 @@ time_of(const struct usage_record *rec)
 	return rec->end_wall_us != 0 ? rec->end_wall_us : rec->start_wall_us;
 }
 
-static void
-end_strings(struct usage_record *rec)
-{
-	rec->request_id[sizeof rec->request_id - 1] = '\0';
-	rec->key_id[sizeof rec->key_id - 1] = '\0';
-	rec->connection[sizeof rec->connection - 1] = '\0';
-	rec->provider[sizeof rec->provider - 1] = '\0';
-	rec->model_asked[sizeof rec->model_asked - 1] = '\0';
-	rec->model_used[sizeof rec->model_used - 1] = '\0';
-	rec->dialect[sizeof rec->dialect - 1] = '\0';
-}
-
 /* ---- sums ---- */
 
 static void
@@ -182,7 +170,7 @@ store_put_usage(struct store_txn *t, const struct usage_record *rec)
 	struct usage_value value = {.version = RECORD_VERSION};
 	int r;
 
-	end_strings(&own);
+	usage_end_strings(&own);
 	memcpy(value.rec, &own, sizeof own);
 	r = store_txn_put(t, STORE_USAGE, (struct span){(const char *)&key, sizeof key},
 	    (struct span){(const char *)&value, sizeof value}, MDB_NOOVERWRITE);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "proto/http1.h"
 #include "shared/clock.h"
 #include "shared/log.h"
 #include "shared/seal.h"
@@ -24,16 +25,6 @@ static const struct {
 
 /* ---- keys ---- */
 
-static struct span
-trim(struct span s)
-{
-	while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
-		s = (struct span){s.p + 1, s.n - 1};
-	while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-		s.n--;
-	return s;
-}
-
 /* False: the header is there and cannot be a key. An empty *key: nothing was presented. */
 static bool
 read_credential(struct span value, bool bearer, struct span *key)
@@ -41,14 +32,14 @@ read_credential(struct span value, bool bearer, struct span *key)
 	static const char scheme[] = "bearer";
 	size_t n = sizeof scheme - 1;
 
-	*key = trim(value);
+	*key = http1_trim(value);
 	if (key->n == 0 || !bearer)
 		return true;
 	if (key->n < n || strncasecmp(key->p, scheme, n) != 0)
 		return false;
 	if (key->n > n && key->p[n] != ' ' && key->p[n] != '\t')
 		return false;
-	*key = trim((struct span){key->p + n, key->n - n});
+	*key = http1_trim((struct span){key->p + n, key->n - n});
 	return true;
 }
 

@@ -58,10 +58,7 @@ static struct span
 bare_address(struct span t)
 {
 	const char *end, *colon;
-	while (t.n > 0 && (*t.p == ' ' || *t.p == '\t'))
-		t = (struct span){t.p + 1, t.n - 1};
-	while (t.n > 0 && (t.p[t.n - 1] == ' ' || t.p[t.n - 1] == '\t'))
-		t.n--;
+	t = http1_trim(t);
 	end = t.p + t.n;
 	if (t.n > 0 && *t.p == '[') {
 		const char *close = memchr(t.p, ']', t.n);
