@@ -11,15 +11,21 @@
 	65536 /* room made for a body beyond what has arrived; a length alone is no reason for \
 		 memory */
 
-/* Silence is bounded, and so is a trickle that is just not silent. */
+/*
+ * Silence is bounded, and so is a trickle that is just not silent: bytes buy time, and nobody has
+ * more of it in hand than body_timeout, however much came before.
+ */
 static void
-body_deadline(struct http_conn *c)
+body_deadline(struct http_conn *c, size_t bytes)
 {
 	uint64_t ms = http_settings(c->s)->body_timeout_ms, now = clock_now_ns();
-	uint64_t end =
-	    c->req.start_ns + ms * NS_PER_MS + c->body.len * (NS_PER_SEC / HTTP_BODY_RATE);
-	uint64_t left = end > now ? (end - now) / NS_PER_MS + 1 : 1;
-	conn_deadline(c, MIN(ms, left));
+	uint64_t most = now + ms * NS_PER_MS;
+	uint64_t end = c->body_end_ns + bytes * (NS_PER_SEC / HTTP_BODY_RATE);
+
+	c->body_end_ns = MIN(end, most);
+	conn_deadline(c, ms == 0                ? 0
+			 : c->body_end_ns > now ? (c->body_end_ns - now) / NS_PER_MS + 1
+						: 1);
 }
 
 static void
@@ -138,7 +144,8 @@ http_body_start(struct http_conn *c)
 	uint64_t most = c->chunked_body ? c->body_ceiling : c->body_left;
 	buf_init(&c->body, (size_t)MIN(most, (uint64_t)SIZE_MAX / 4));
 	c->phase = PH_BODY;
-	body_deadline(c);
+	c->body_end_ns = UINT64_MAX / 2;
+	body_deadline(c, 0);
 	if (c->expect_continue) {
 		c->expect_continue = false;
 		conn_put(c, &(struct iovec){(void *)(uintptr_t)go_on, sizeof(go_on) - 1}, 1);
@@ -205,7 +212,7 @@ http_body_take(struct http_conn *c, const char *p, size_t n)
 {
 	if (n == 0)
 		return 0;
-	body_deadline(c);
+	body_deadline(c, n);
 	return c->chunked_body ? take_chunked(c, p, n) : take_sized(c, p, n);
 }
 
@@ -225,6 +232,6 @@ http_body_read(struct http_conn *c)
 	if (c->body_left == 0)
 		body_complete(c);
 	else
-		body_deadline(c);
+		body_deadline(c, (size_t)n);
 	return n;
 }

@@ -157,6 +157,7 @@ struct http_conn {
 	char *head; /* the request's head, and its canonical path behind it */
 	size_t head_len, head_alloc;
 	uint64_t body_left; /* FRAME_LENGTH body: bytes still to come */
+	uint64_t body_end_ns; /* until when more of the body must have come */
 	uint64_t body_ceiling;
 	struct http1_chunked chunk;
 	uint64_t reply_left; /* FRAME_LENGTH reply: bytes still to be written */

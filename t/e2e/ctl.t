@@ -53,7 +53,8 @@ sub rpc {     # lines out, all lines until the end of file in
 }
 
 subtest 'status' => sub {
-	my $s = $g->ctl('status');
+	my $s = wait_until(10, sub { my $now = $g->ctl('status'); !(grep { $_->{state} ne 'ready' } @{ $now->{workers} }) && $now },
+		'all workers');
 	is($s->{pid}, $g->pid, 'pid');
 	is($s->{state}, 'running', 'state');
 	is(scalar @{ $s->{workers} }, 4, 'workers');
