@@ -24,7 +24,7 @@ Q       := $(if $(V),,@)
 FUZZ_SECONDS ?= 60
 
 # ---- flags ----------------------------------------------------------------------------------------------------------
-LIBS_PC := libevent libevent_openssl libcurl openssl libsodium lmdb jansson libconfuse
+LIBS_PC := libevent libcurl openssl libsodium lmdb jansson libconfuse
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
 HARDEN  := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fPIE
 OPT     := -O2 -g
@@ -103,7 +103,7 @@ $(B)/t/unit/%: $(B)/obj/t/unit/%.o $(call obj,$(WORKER) $(MASTER)) $(B)/libomnir
 $(B)/t/upstream: $(call obj,$(wildcard t/upstream/*.c)) $(B)/libomniroute.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL) $(shell pkg-config --libs libevent_openssl)
 
 $(B)/t/bench: $(call obj,$(wildcard t/bench/*.c)) $(B)/libomniroute.a
 	@mkdir -p $(@D)

@@ -26,6 +26,10 @@ static const char *const environment_kept[] = {"PATH", "HOME", "USER", "LOGNAME"
     "SSL_CERT_FILE", "SSL_CERT_DIR", "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS",
     "TSAN_OPTIONS", "LLVM_PROFILE_FILE"};
 
+/* GnuTLS comes with libcurl's other protocols, which no worker speaks: its constructor's self
+ * tests would only map a megabyte of it into each. */
+static char *const environment_added[] = {"GNUTLS_NO_IMPLICIT_INIT=1"};
+
 extern char **environ;
 
 /* ---- user ---- */
@@ -79,11 +83,13 @@ worker_environment(void)
 
 	while (environ[n] != NULL)
 		n++;
-	if ((env = calloc(n + 1, sizeof *env)) == NULL)
+	if ((env = calloc(n + NELEM(environment_added) + 1, sizeof *env)) == NULL)
 		return NULL;
 	for (size_t i = 0; i < n; i++)
 		if (is_kept(environ[i]))
 			env[kept++] = environ[i];
+	for (size_t i = 0; i < NELEM(environment_added); i++)
+		env[kept++] = environment_added[i];
 	return env;
 }
 

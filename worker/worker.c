@@ -25,6 +25,7 @@
 #include "worker/exchange.h"
 #include "worker/http.h"
 #include "worker/inbox.h"
+#include "worker/lean.h"
 #include "worker/view.h"
 
 #define TICK_MS 500
@@ -209,6 +210,7 @@ serve(void)
 	life.serving = true;
 	atomic_store(&worker.me->state, WORKER_READY);
 	inbox_ready();
+	lean_drop_startup();
 	log_info("serving on %u listeners", life.listeners);
 	return 0;
 }
