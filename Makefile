@@ -44,7 +44,7 @@ LDLIBS_ALL  = $(shell pkg-config --libs $(LIBS_PC)) -lpthread
 
 # ---- sources --------------------------------------------------------------------------------------------------------
 SHARED    := $(wildcard shared/*.c)
-PROTO     := $(wildcard proto/*.c)
+PROTO     := $(wildcard proto/*.c proto/*/*.c)
 PROVIDERS := $(wildcard providers/*.c)
 WORKER    := $(wildcard worker/*.c)
 MASTER    := $(filter-out master/main.c,$(wildcard master/*.c))

@@ -11,6 +11,7 @@
  * scan_type     of a value span: 'o' 'a' 's' 'n' 't' 'f' '0' (null), or 0 for an empty span.
  * scan_u64      a non-negative integer value (1, 1.0 and 1e2 count); false otherwise.
  * scan_string   unescapes a string value into `out` (at most n bytes with NUL); its length, or E_TOO_LONG, E_SYNTAX.
+ * scan_text      the same, but a lone surrogate becomes U+FFFD instead of E_SYNTAX.
  * scan_string_len  bytes of the unescaped string.
  * scan_escape   appends p as the inside of a JSON string (without quotes) to a buffer; what is not UTF-8 becomes U+FFFD.
  * scan_utf8     valid UTF-8 (RFC 3629: no surrogates, no overlong forms).
@@ -52,6 +53,7 @@ struct span scan_path(struct span json, const char *path);
 int scan_type(struct span value);
 bool scan_u64(struct span value, uint64_t *out);
 ptrdiff_t scan_string(struct span value, char *out, size_t n) must_check;
+ptrdiff_t scan_text(struct span value, char *out, size_t n) must_check;
 size_t scan_string_len(struct span value);
 int scan_escape(struct buf *b, const char *p, size_t n);
 bool scan_utf8(const char *p, size_t n);

@@ -148,8 +148,8 @@ scan_name_is(struct span name, const char *want)
 	return *want == '\0';
 }
 
-ptrdiff_t
-scan_string(struct span value, char *out, size_t n)
+static ptrdiff_t
+string(struct span value, char *out, size_t n, bool loose)
 {
 	if (value.n < 2 || *value.p != '"' || n == 0)
 		return E_SYNTAX;
@@ -164,8 +164,12 @@ scan_string(struct span value, char *out, size_t n)
 		if (add == 0) {
 			add = unescape(&p, end, c);
 			from = c;
-			if (add == 0)
+			if (add == 0 && !loose)
 				return E_SYNTAX;
+			if (add == 0) {
+				from = "\xef\xbf\xbd";
+				add = 3;
+			}
 		}
 		if (add >= n - len)
 			return E_TOO_LONG;
@@ -174,6 +178,18 @@ scan_string(struct span value, char *out, size_t n)
 	}
 	out[len] = '\0';
 	return (ptrdiff_t)len;
+}
+
+ptrdiff_t
+scan_string(struct span value, char *out, size_t n)
+{
+	return string(value, out, n, false);
+}
+
+ptrdiff_t
+scan_text(struct span value, char *out, size_t n)
+{
+	return string(value, out, n, true);
 }
 
 size_t

@@ -26,6 +26,7 @@ struct arena {
 	char *end;
 	struct chunk *chunks; /* all but the first */
 	size_t ceiling, size, next_chunk;
+	size_t first; /* bytes of the first chunk */
 };
 
 struct arena *
@@ -41,23 +42,41 @@ arena_new(size_t ceiling)
 	    .end = (char *)a + n,
 	    .ceiling = ceiling,
 	    .size = n,
+	    .first = n,
 	    .next_chunk = 2 * CHUNK_FIRST,
 	};
 	return a;
 }
 
-void
-arena_free(struct arena *a)
+static void
+free_chunks(struct chunk *c)
 {
 	struct chunk *next;
 
-	if (a == NULL)
-		return;
-	for (struct chunk *c = a->chunks; c != NULL; c = next) {
+	for (; c != NULL; c = next) {
 		next = c->next;
 		free(c);
 	}
+}
+
+void
+arena_free(struct arena *a)
+{
+	if (a == NULL)
+		return;
+	free_chunks(a->chunks);
 	free(a);
+}
+
+void
+arena_reset(struct arena *a)
+{
+	free_chunks(a->chunks);
+	a->chunks = NULL;
+	a->at = (char *)(a + 1);
+	a->end = (char *)a + a->first;
+	a->size = a->first;
+	a->next_chunk = 2 * CHUNK_FIRST;
 }
 
 static struct chunk *

@@ -3,6 +3,7 @@
  *
  * arena_new     An empty arena that may grow to `ceiling` bytes. NULL when out of memory.
  * arena_free    Frees everything. NULL is allowed.
+ * arena_reset   Forgets all that was allocated, and keeps the first chunk.
  * arena_alloc   `n` bytes, 16-byte aligned, not cleared; NULL past the ceiling or out of memory.
  * arena_zalloc  The same, cleared; `count * size` is checked for overflow.
  * arena_strndup A NUL-terminated copy of `n` bytes.
@@ -18,6 +19,7 @@ struct arena;
 
 struct arena *arena_new(size_t ceiling) must_check;
 void arena_free(struct arena *a);
+void arena_reset(struct arena *a);
 void *arena_alloc(struct arena *a, size_t n) must_check;
 void *arena_zalloc(struct arena *a, size_t count, size_t size) must_check;
 char *arena_strndup(struct arena *a, const char *p, size_t n) must_check;

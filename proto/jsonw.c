@@ -1,0 +1,195 @@
+#include "proto/jsonw.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "proto/scan.h"
+
+static void
+separate(struct jsonw *w)
+{
+	if (w->comma)
+		buf_add(w->b, ",", 1);
+	w->comma = true;
+}
+
+void
+jsonw_open(struct jsonw *w, char bracket)
+{
+	separate(w);
+	buf_add(w->b, &bracket, 1);
+	w->comma = false;
+}
+
+void
+jsonw_close(struct jsonw *w, char bracket)
+{
+	buf_add(w->b, &bracket, 1);
+	w->comma = true;
+}
+
+void
+jsonw_name_raw(struct jsonw *w, struct span name)
+{
+	separate(w);
+	buf_add(w->b, "\"", 1);
+	buf_add(w->b, name.p, name.n);
+	buf_add(w->b, "\":", 2);
+	w->comma = false;
+}
+
+void
+jsonw_name_text(struct jsonw *w, struct span name)
+{
+	jsonw_text(w, name);
+	buf_add(w->b, ":", 1);
+	w->comma = false;
+}
+
+void
+jsonw_name(struct jsonw *w, const char *name)
+{
+	jsonw_name_raw(w, (struct span){name, strlen(name)});
+}
+
+void
+jsonw_begin_string(struct jsonw *w)
+{
+	separate(w);
+	buf_add(w->b, "\"", 1);
+}
+
+void
+jsonw_part(struct jsonw *w, struct span text)
+{
+	(void)scan_escape(w->b, text.p, text.n); /* the buffer remembers */
+}
+
+void
+jsonw_end_string(struct jsonw *w)
+{
+	buf_add(w->b, "\"", 1);
+}
+
+void
+jsonw_text(struct jsonw *w, struct span text)
+{
+	jsonw_begin_string(w);
+	jsonw_part(w, text);
+	jsonw_end_string(w);
+}
+
+void
+jsonw_cstr(struct jsonw *w, const char *text)
+{
+	jsonw_text(w, (struct span){text, strlen(text)});
+}
+
+void
+jsonw_lit(struct jsonw *w, const char *json)
+{
+	separate(w);
+	buf_str(w->b, json);
+}
+
+void
+jsonw_raw(struct jsonw *w, struct span json)
+{
+	if (json.n == 0) {
+		jsonw_lit(w, "null");
+		return;
+	}
+	separate(w);
+	buf_add(w->b, json.p, json.n);
+}
+
+void
+jsonw_u64(struct jsonw *w, uint64_t n)
+{
+	separate(w);
+	buf_addf(w->b, "%" PRIu64, n);
+}
+
+void
+jsonw_i64(struct jsonw *w, int64_t n)
+{
+	separate(w);
+	buf_addf(w->b, "%" PRId64, n);
+}
+
+void
+jsonw_bool(struct jsonw *w, bool v)
+{
+	jsonw_lit(w, v ? "true" : "false");
+}
+
+/* ---- members ---- */
+
+void
+jsonw_m_text(struct jsonw *w, const char *name, struct span text)
+{
+	if (text.p == NULL)
+		return;
+	jsonw_name(w, name);
+	jsonw_text(w, text);
+}
+
+void
+jsonw_m_cstr(struct jsonw *w, const char *name, const char *text)
+{
+	if (text == NULL)
+		return;
+	jsonw_name(w, name);
+	jsonw_cstr(w, text);
+}
+
+void
+jsonw_m_raw(struct jsonw *w, const char *name, struct span json)
+{
+	if (json.p == NULL)
+		return;
+	jsonw_name(w, name);
+	jsonw_raw(w, json);
+}
+
+void
+jsonw_m_lit(struct jsonw *w, const char *name, const char *json)
+{
+	jsonw_name(w, name);
+	jsonw_lit(w, json);
+}
+
+void
+jsonw_m_u64(struct jsonw *w, const char *name, uint64_t n)
+{
+	jsonw_name(w, name);
+	jsonw_u64(w, n);
+}
+
+void
+jsonw_m_i64(struct jsonw *w, const char *name, int64_t n)
+{
+	jsonw_name(w, name);
+	jsonw_i64(w, n);
+}
+
+void
+jsonw_m_bool(struct jsonw *w, const char *name, bool v)
+{
+	jsonw_name(w, name);
+	jsonw_bool(w, v);
+}
+
+void
+jsonw_m_tri(struct jsonw *w, const char *name, int tri)
+{
+	if (tri >= 0)
+		jsonw_m_bool(w, name, tri != 0);
+}
+
+void
+jsonw_m_open(struct jsonw *w, const char *name, char bracket)
+{
+	jsonw_name(w, name);
+	jsonw_open(w, bracket);
+}
