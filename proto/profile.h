@@ -57,6 +57,8 @@ struct model_facts {
 	int64_t budget_min, budget_max; /* THINKS_BUDGET */
 	uint32_t cap;        /* output tokens; 0: unknown */
 	bool no_sampling, no_temperature_and_top_p, no_stop, no_prefill, no_forced_choice, no_system_role, max_field_new, developer_role, mid_system;
+	bool no_schema; /* no structured output of its own, whatever its service has */
+	bool unknown;   /* nothing is known: the last row */
 };
 
 void profile_init(struct profile *p, enum dialect_id dialect);
