@@ -15,7 +15,9 @@
 
 enum profile_ids { IDS_ANY, IDS_64, IDS_WORD, IDS_WORD64, IDS_MISTRAL, IDS_NONE }; /* patterns of call ids, spec 6.4 */
 enum profile_names { NAMES_64, NAMES_128, NAMES_GEMINI, NAMES_COHERE };
-enum profile_schema { SCHEMA_AS_IS, SCHEMA_OPENAI, SCHEMA_ANTHROPIC, SCHEMA_GEMINI_JSON, SCHEMA_GEMINI_SUBSET, SCHEMA_COMMON, SCHEMA_NOVA };
+enum profile_schema { SCHEMA_AS_IS, SCHEMA_OPENAI, SCHEMA_ANTHROPIC, SCHEMA_GEMINI_JSON, SCHEMA_GEMINI_SUBSET, SCHEMA_COMMON, SCHEMA_NOVA,
+	/* not for a whole target: what `strict` demands */
+	SCHEMA_OPENAI_STRICT, SCHEMA_ANTHROPIC_STRICT, SCHEMAS };
 enum profile_tags { TAGS_NONE, TAGS_AUTO, TAGS_IMPLIED }; /* <think> in the text, spec 8.6 */
 enum profile_effort { REASON_NONE, REASON_EFFORT, REASON_OPENROUTER, REASON_THINKING, REASON_ENABLE, REASON_FORMAT }; /* how a chat upstream is told, spec 8.1 */
 enum profile_replay { REPLAY_DROP, REPLAY_LOOP, REPLAY_ALL }; /* reasoning_content of earlier turns, spec 8.4.10 */
