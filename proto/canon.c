@@ -147,12 +147,12 @@ canon_extras(
 {
 	if (!json_is(o, 'o'))
 		return 0;
-	json_each(m, o) if (m->type != '0' && !is_known(m, known))
-	{
-		int r = canon_extra_add(a, s, m);
-		if (r != 0)
-			return r;
-	}
+	json_each (m, o)
+		if (m->type != '0' && !is_known(m, known)) {
+			int r = canon_extra_add(a, s, m);
+			if (r != 0)
+				return r;
+		}
 	return 0;
 }
 

@@ -130,7 +130,9 @@ json_get(const struct json *o, const char *name)
 	const struct json *found = NULL;
 
 	if (json_is(o, 'o'))
-		json_each(m, o) if (json_name_is(m, name)) found = m;
+		json_each (m, o)
+			if (json_name_is(m, name))
+				found = m;
 	return found;
 }
 
@@ -147,7 +149,9 @@ json_at(const struct json *a, uint32_t i)
 {
 	if (!json_is(a, 'a'))
 		return NULL;
-	json_each(e, a) if (i-- == 0) return e;
+	json_each (e, a)
+		if (i-- == 0)
+			return e;
 	return NULL;
 }
 
@@ -229,8 +233,7 @@ json_compact(struct buf *b, const struct json *j)
 	if (j->type != 'o' && j->type != 'a')
 		return buf_add(b, j->raw.p, j->raw.n);
 	buf_add(b, j->type == 'o' ? "{" : "[", 1);
-	json_each(m, j)
-	{
+	json_each (m, j) {
 		if (!first)
 			buf_add(b, ",", 1);
 		first = false;
@@ -281,13 +284,13 @@ same_number(struct span x, struct span y)
 static bool
 same_members(const struct json *x, const struct json *y)
 {
-	json_each(m, x)
-	{
+	json_each (m, x) {
 		bool found = false;
 
-		json_each(o, y) if (same_text((struct span){m->name.p - 1, m->name.n + 2},
-					(struct span){o->name.p - 1, o->name.n + 2})) found =
-		    json_same(m, o);
+		json_each (o, y)
+			if (same_text((struct span){m->name.p - 1, m->name.n + 2},
+				(struct span){o->name.p - 1, o->name.n + 2}))
+				found = json_same(m, o);
 		if (!found)
 			return false;
 	}

@@ -184,8 +184,7 @@ profile_parse(struct arena *a, enum dialect_id dialect, struct span json, struct
 		return r == E_NOMEM ? r : E_SYNTAX;
 	if (!json_is(root, 'o'))
 		return E_SYNTAX;
-	json_each(m, root)
-	{
+	json_each (m, root) {
 		const struct row *row = find_row(m);
 
 		if (row != NULL && set(out, row, m))

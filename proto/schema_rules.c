@@ -131,7 +131,9 @@ spell_type(struct schema_walk *w, struct sn *type, bool upper)
 	char *copy;
 
 	if (type->type == 'a') {
-		sn_each(t, type) if (!spell_type(w, t, upper)) return false;
+		sn_each (t, type)
+			if (!spell_type(w, t, upper))
+				return false;
 		return true;
 	}
 	if (type->type != 's')
@@ -189,8 +191,7 @@ split_type(struct schema_walk *w, struct sn *n)
 
 	if (!is_array(type))
 		return true;
-	sn_each(t, type)
-	{
+	sn_each (t, type) {
 		if (sn_is_text(t, "null")) {
 			if (!sn_set(n, "nullable", sn_raw(w->arena, "true")))
 				return false;
@@ -252,8 +253,7 @@ plain_enum(struct schema_walk *w, struct sn *n)
 	if (values->child == NULL)
 		return true;
 	struct buf b = BUF_INIT(65536);
-	sn_each(v, values)
-	{
+	sn_each (v, values) {
 		if (b.len > 0)
 			buf_str(&b, ", ");
 		sn_print(&b, v);
@@ -301,8 +301,9 @@ merge_all_of(struct schema_walk *w, struct sn *n)
 	struct sn *list = sn_take(n, "allOf");
 
 	if (is_array(list))
-		sn_each(
-		    branch, list) if (is_object(branch) && !unite(w, n, branch, true)) return false;
+		sn_each (branch, list)
+			if (is_object(branch) && !unite(w, n, branch, true))
+				return false;
 	return true;
 }
 
@@ -344,8 +345,7 @@ lone_any_of(struct schema_walk *w, struct sn *n)
 			continue;
 		}
 		*at = m->next;
-		sn_each(branch, any)
-		{
+		sn_each (branch, any) {
 			struct sn *copy;
 
 			if (!is_object(branch) || sn_find(branch, m->name) != NULL)
@@ -513,7 +513,9 @@ static bool
 is_required(const struct sn *required, struct span name)
 {
 	if (is_array(required))
-		sn_each(r, required) if (r->type == 's' && span_same(inside(r), name)) return true;
+		sn_each (r, required)
+			if (r->type == 's' && span_same(inside(r), name))
+				return true;
 	return false;
 }
 
@@ -582,8 +584,9 @@ merge_root(struct schema_walk *w, struct sn *top)
 		struct sn *list = sn_take(top, unions[i]);
 
 		if (is_array(list))
-			sn_each(branch, list) if (is_object(branch) &&
-						  !unite(w, top, branch, i == 2)) return false;
+			sn_each (branch, list)
+				if (is_object(branch) && !unite(w, top, branch, i == 2))
+					return false;
 	}
 	return true;
 }
@@ -600,9 +603,13 @@ spell_all(struct schema_walk *w, struct sn *n)
 	if (is_object(items) && !spell_all(w, items))
 		return false;
 	if (is_array(any))
-		sn_each(branch, any) if (is_object(branch) && !spell_all(w, branch)) return false;
+		sn_each (branch, any)
+			if (is_object(branch) && !spell_all(w, branch))
+				return false;
 	if (is_object(properties))
-		sn_each(p, properties) if (is_object(p) && !spell_all(w, p)) return false;
+		sn_each (p, properties)
+			if (is_object(p) && !spell_all(w, p))
+				return false;
 	return true;
 }
 

@@ -65,8 +65,7 @@ sn_copy(struct arena *a, const struct json *j)
 	n->name = j->name;
 	n->raw = j->raw;
 	end = &n->child;
-	json_each(m, j)
-	{
+	json_each (m, j) {
 		if ((*end = sn_copy(a, m)) == NULL)
 			return NULL;
 		end = &(*end)->next;
@@ -78,8 +77,9 @@ struct sn *
 sn_find(const struct sn *o, struct span name)
 {
 	if (o != NULL && o->type == 'o')
-		sn_each(m,
-		    o) if (m->name.n == name.n && memcmp(m->name.p, name.p, name.n) == 0) return m;
+		sn_each (m, o)
+			if (m->name.n == name.n && memcmp(m->name.p, name.p, name.n) == 0)
+				return m;
 	return NULL;
 }
 
@@ -143,7 +143,8 @@ sn_count(const struct sn *n)
 {
 	unsigned count = 0;
 
-	sn_each(m, n) count++;
+	sn_each (m, n)
+		count++;
 	return count;
 }
 
@@ -166,8 +167,7 @@ sn_print(struct buf *b, const struct sn *n)
 		return;
 	}
 	buf_add(b, n->type == 'o' ? "{" : "[", 1);
-	sn_each(m, n)
-	{
+	sn_each (m, n) {
 		if (!first)
 			buf_add(b, ",", 1);
 		first = false;

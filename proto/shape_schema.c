@@ -85,8 +85,7 @@ follow(const struct json *at, struct span step)
 	const struct json *found = NULL;
 	uint32_t i = 0;
 
-	json_each(m, at)
-	{
+	json_each (m, at) {
 		if (at->type == 'o' && step_is(step, m->name))
 			found = m;
 		if (at->type == 'a' && step.n > 0 && step.n < 9 &&
@@ -145,8 +144,7 @@ put_list(struct schema_walk *w, const struct json *list, bool map)
 	if (out == NULL)
 		return NULL;
 	end = &out->child;
-	json_each(m, list)
-	{
+	json_each (m, list) {
 		struct sn *n;
 
 		if (map && m->type == 'f' && w->rule->no_bool)
@@ -193,8 +191,7 @@ is_dropped(const struct schema_walk *w, const struct json *m)
 static bool
 members(struct schema_walk *w, struct sn *out, const struct json *j)
 {
-	json_each(m, j)
-	{
+	json_each (m, j) {
 		struct sn *value;
 
 		if (is_dropped(w, m) || (w->rule->inline_refs && span_is(m->name, "$ref")))
