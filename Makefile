@@ -51,7 +51,7 @@ MASTER    := $(filter-out master/main.c,$(wildcard master/*.c))
 CTL       := $(wildcard master/ctl/*.c)
 UNIT      := $(wildcard t/unit/*.c)
 FUZZ      := $(wildcard t/fuzz/*.c)
-TOOLS     := $(wildcard t/upstream/*.c) $(wildcard t/bench/*.c)
+TOOLS     := $(wildcard t/upstream/*.c) $(wildcard t/bench/*.c) $(wildcard t/replay/*.c)
 CATALOG   := $(wildcard providers/*.json)
 
 obj   = $(patsubst %.c,$(B)/obj/%.o,$(1))
@@ -110,6 +110,11 @@ $(B)/t/bench: $(call obj,$(wildcard t/bench/*.c)) $(B)/libomniroute.a
 	@echo "  LD    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL) -lm
 
+$(B)/t/replay: $(call obj,$(wildcard t/replay/*.c)) $(B)/libomniroute.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
 # The fuzz targets without a fuzzer: t/020-fuzz-replay.t feeds them the kept corpus.
 REPLAYBIN := $(patsubst t/fuzz/%.c,$(B)/t/fuzz/%,$(FUZZ))
 $(B)/t/fuzz/%: $(B)/obj/t/fuzz/%.o $(B)/obj/t/fuzz/replay/main.o $(call obj,$(WORKER) $(MASTER)) $(B)/libomniroute.a
@@ -141,7 +146,7 @@ fuzz: check-deps
 	$(Q)$(MAKE) --no-print-directory fuzzbin
 	$(Q)t/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZBIN)
 
-testbin: all $(UNITBIN) $(REPLAYBIN) $(B)/t/upstream $(B)/t/bench
+testbin: all $(UNITBIN) $(REPLAYBIN) $(B)/t/upstream $(B)/t/bench $(B)/t/replay
 
 check: check-deps
 	$(Q)$(MAKE) --no-print-directory testbin t/sdk/node_modules
