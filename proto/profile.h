@@ -46,6 +46,7 @@ struct profile {
 	bool image_url, pdf, audio, image_in_result;
 	uint32_t max_stops; /* 0: none are taken */
 	bool web_search;
+	bool invoke; /* messages: on Bedrock, by InvokeModel: no model and no stream in the body, anthropic_version and betas there */
 };
 
 enum model_thinking { THINKS_NOT, THINKS_EFFORT, THINKS_BUDGET, THINKS_ADAPTIVE, THINKS_LEVEL };
