@@ -51,7 +51,7 @@ is_cjk(uint32_t c)
 static void
 add_text(struct sum *s, struct span text)
 {
-	const unsigned char *p = (const unsigned char *)text.p, *end = p + text.n;
+	const unsigned char *p = (const unsigned char *)text.p, *end = text.n > 0 ? p + text.n : p;
 	uint64_t ascii = 0, punctuation = 0, two = 0, cjk = 0, more = 0;
 
 	while (p < end) {
