@@ -119,7 +119,7 @@ take_begin(struct collect *c, const struct canon_event *ev)
 	c->r.model = model;
 	c->r.created = ev->created;
 	if (ev->usage != NULL)
-		canon_usage_merge(&c->r.usage, ev->usage);
+		c->r.usage = *ev->usage;
 	return copy(c->arena, &c->r.usage.raw);
 }
 
@@ -267,7 +267,7 @@ collect_take(void *collect, const struct canon_event *ev)
 	case EVENT_LOGPROBS:
 		return take_logprobs(c, ev);
 	case EVENT_USAGE:
-		canon_usage_merge(&c->r.usage, ev->usage);
+		c->r.usage = *ev->usage; /* it is the whole of what is known */
 		return copy(c->arena, &c->r.usage.raw);
 	case EVENT_FINISH:
 		return take_finish(c, ev);

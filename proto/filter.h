@@ -14,6 +14,7 @@
  *   signatures     envelope of spec 8.4.3 when the client's dialect is not that of the signature's maker
  *
  * filters_new    the chain that this answer needs, in front of `next`. NULL: out of memory.
+ * filters_whole  to be said before the first event of an answer that is played: text may wait for the end of its part.
  * filters_take   a canon_sink's take. filters_cut: a stop sequence was found: the upstream is not needed any more.
  */
 #ifndef OMNIROUTE_PROTO_FILTER_H
@@ -26,6 +27,7 @@
 struct filters;
 struct filters *filters_new(struct arena *a, const struct shaped *shaped, const struct canon_request *asked,
     enum dialect_id client, enum dialect_id upstream, const uint8_t seed[16], const struct canon_sink *next) must_check;
+void filters_whole(struct filters *f);
 int filters_take(void *filters, const struct canon_event *ev);
 bool filters_cut(const struct filters *f);
 void filters_free(struct filters *f);
