@@ -298,7 +298,7 @@ read_result(struct messages_reader *r, const struct json *b, struct canon_part *
 	if (r->nested || r->answer)
 		return read_opaque(r, b, p);
 	p->kind = PART_TOOL_RESULT;
-	p->is_error = json_true(flag);
+	p->is_error = json_yes(flag);
 	p->src.hint |= json_is(flag, 'f') ? HINT_FALSE : 0;
 	p->src.hint |= json_is(content, 's')   ? HINT_STRING
 	               : json_is(content, 'a') ? HINT_LIST

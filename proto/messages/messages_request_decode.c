@@ -349,7 +349,7 @@ read_parameters(struct request_reader *d)
 	    (r = messages_get_text(d->r.a, d->root, "service_tier", &q->service_tier)) != 0 ||
 	    (r = messages_get_cache(d->r.a, d->root, &q->cache, &q->src)) != 0)
 		return r;
-	q->stream = json_true(stream);
+	q->stream = json_yes(stream);
 	q->stream_usage = q->stream;
 	q->src.hint |= json_is(stream, 'f') ? HINT_FALSE : 0;
 	return canon_extras(d->r.a, &q->src, d->root, known);

@@ -107,7 +107,8 @@ messages_encode_response(
 {
 	struct messages_writer o = {
 	    .w = {.b = out}, .a = ctx->arena, .answer = true, .assistant = true, .seed = ctx->seed};
-	bool own = r->from == DIALECT_MESSAGES;
+	bool own = r->from == DIALECT_MESSAGES || /* collected from a stream */
+	           (r->usage.raw.p != NULL && r->usage.from == DIALECT_MESSAGES);
 	const struct canon_finish *f = &r->choices->finish;
 	struct span id = own && r->id.n > 0 ? r->id : canon_id(ctx->arena, ctx->seed, ID_MSG, 0);
 	const char *word;

@@ -48,7 +48,7 @@ read_function(struct arena *a, const struct json *t, struct canon_tool *tool)
 		tool->schema = schema->raw;
 	tool->strict = json_tri(json_get(t, "strict"));
 	m = json_get(t, "defer_loading");
-	tool->defer_loading = json_true(m);
+	tool->defer_loading = json_yes(m);
 	tool->src.hint |= json_is(m, 'f') ? HINT_FALSE : 0;
 	tool->src.hint |= json_want(t, "type") != NULL ? HINT_TYPED : 0;
 	if ((m = json_want(t, "input_examples")) != NULL)
@@ -75,7 +75,7 @@ read_tool(struct arena *a, const struct json *t, struct canon_tool **out)
 			return r;
 	} else {
 		tool->raw = t->raw;
-		tool->defer_loading = json_true(json_get(t, "defer_loading"));
+		tool->defer_loading = json_yes(json_get(t, "defer_loading"));
 		tool->src.hint |= HINT_RAW;
 		tool->src.hint |= json_is(json_want(t, "cache_control"), 'o') ? HINT_MARKED : 0;
 	}

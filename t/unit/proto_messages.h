@@ -175,7 +175,7 @@ record_line(struct record *r, const struct canon_event *ev)
 		record_span(r, "quoted", ev->annotation->quoted);
 }
 
-static int
+static inline int
 record_take(void *ctx, const struct canon_event *ev)
 {
 	struct record *r = ctx;
@@ -209,7 +209,7 @@ record_take(void *ctx, const struct canon_event *ev)
 }
 
 /* Into the encoder, as the gateway does it; idle events of upstreams are not in between. */
-static int
+static inline int
 encode_take(void *ctx, const struct canon_event *ev)
 {
 	struct record *r = ctx;
