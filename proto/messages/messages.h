@@ -1,7 +1,8 @@
 /*
  * messages: what the files of the Anthropic Messages dialect share. Private to this folder.
  *
- * Hints (canon_source.hint of what came in this dialect) say how a thing was spelled, so that it leaves as it came:
+ * Hints (canon_source.hint of what came in this dialect) say how a thing was spelled, so that it
+ * leaves as it came:
  *
  *   HINT_STRING      content or system was a string, not a list of blocks
  *   HINT_LIST        content of a tool_result was a list, perhaps an empty one
@@ -9,12 +10,13 @@
  *   HINT_MARKED      part, tool: a cache mark stands in `raw`
  *   HINT_FALSE       false was said where it is the default (is_error, defer_loading, stream)
  *   HINT_TYPED       tool: type "custom" was said
- *   HINT_START       turn: a message began with it; without it, it goes on with the message of the turn before
- *   HINT_OLD_FORMAT  request: output_format stood at top level
- *   HINT_ENVELOPE    reasoning: its signature came in our envelope
+ *   HINT_START       turn: a message began with it; without it, it goes on with the message of the
+ * turn before HINT_OLD_FORMAT  request: output_format stood at top level HINT_ENVELOPE reasoning:
+ * its signature came in our envelope
  *
- * Objects with a place of their own in the model (cache_control, thinking, output_config, metadata) are kept whole as an extra
- * when something in them is unknown; what the model knows of them is written from the model, the rest from the extra.
+ * Objects with a place of their own in the model (cache_control, thinking, output_config, metadata)
+ * are kept whole as an extra when something in them is unknown; what the model knows of them is
+ * written from the model, the rest from the extra.
  */
 #ifndef OMNIROUTE_PROTO_MESSAGES_MESSAGES_H
 #define OMNIROUTE_PROTO_MESSAGES_MESSAGES_H
@@ -46,29 +48,38 @@ struct messages_reader {
 };
 
 /* A member that is a string: its text. Absent or no string: p NULL. E_NOMEM. */
-int messages_get_text(struct arena *a, const struct json *o, const char *name, struct span *out) must_check;
-int messages_get_cache(struct arena *a, const struct json *o, struct canon_cache *c, struct canon_source *s) must_check;
+int messages_get_text(
+    struct arena *a, const struct json *o, const char *name, struct span *out) must_check;
+int messages_get_cache(struct arena *a, const struct json *o, struct canon_cache *c,
+    struct canon_source *s) must_check;
 /* Keeps object `m` as an extra if a member stands in it that is not in `known`. */
-int messages_keep_rest(struct arena *a, struct canon_source *s, const struct json *m, const char *const *known) must_check;
+int messages_keep_rest(struct arena *a, struct canon_source *s, const struct json *m,
+    const char *const *known) must_check;
 /* One block of content. Any object gives a part: what is unknown stays whole. */
-int messages_read_block(struct messages_reader *r, const struct json *block, struct canon_part **out) must_check;
+int messages_read_block(
+    struct messages_reader *r, const struct json *block, struct canon_part **out) must_check;
 /* Content: a string or a list. `where`: for errors. */
-int messages_read_content(
-    struct messages_reader *r, const struct json *content, const char *where, struct canon_parts *out) must_check;
+int messages_read_content(struct messages_reader *r, const struct json *content, const char *where,
+    struct canon_parts *out) must_check;
 /* Lives as long as `a`; the raw text is copied when `copy`. NULL: out of memory. */
-struct canon_annotation *messages_read_citation(struct arena *a, const struct json *c, bool copy) must_check;
-/* An envelope of ours gives back what was in it (true); anything else is Anthropic's. `encrypted` is kept. */
-bool messages_read_signature(struct messages_reader *r, struct span text, struct canon_signature *out);
+struct canon_annotation *messages_read_citation(
+    struct arena *a, const struct json *c, bool copy) must_check;
+/* An envelope of ours gives back what was in it (true); anything else is Anthropic's. `encrypted`
+ * is kept. */
+bool messages_read_signature(
+    struct messages_reader *r, struct span text, struct canon_signature *out);
 
 void messages_read_usage(const struct json *usage, struct canon_usage *out);
 /* A refusal inside an answer. `type`: of an AWS exception; p NULL: none. */
-void messages_read_error(struct arena *a, struct span body, struct span type, struct canon_error *out);
+void messages_read_error(
+    struct arena *a, struct span body, struct span type, struct canon_error *out);
 /*
- * What only this dialect says about an end, as one object for canon_finish.details: stop_details and container (of an answer, or
- * of the delta of message_delta), context_management (of an answer, or of message_delta itself). p NULL: nothing.
+ * What only this dialect says about an end, as one object for canon_finish.details: stop_details
+ * and container (of an answer, or of the delta of message_delta), context_management (of an answer,
+ * or of message_delta itself). p NULL: nothing.
  */
-int messages_read_details(
-    struct arena *a, const struct json *delta, const struct json *event, struct span *out) must_check;
+int messages_read_details(struct arena *a, const struct json *delta, const struct json *event,
+    struct span *out) must_check;
 
 /* ---- writing ---- */
 
@@ -78,9 +89,9 @@ struct messages_writer {
 	bool answer;    /* for the client; else for an upstream */
 	bool assistant; /* whose content this is */
 	const uint8_t *seed;
-	uint32_t calls; /* that had no id */
+	uint32_t calls;       /* that had no id */
 	bool called, refused; /* a tool_use, a refusal was written */
-	int error;      /* the first, sticks */
+	int error;            /* the first, sticks */
 };
 
 static inline bool
@@ -97,19 +108,24 @@ messages_hint(const struct canon_source *s, uint32_t hint)
 /* Every member of object `raw` but those in `except` (NULL: all). */
 void messages_put_members(struct messages_writer *o, struct span raw, const char *const *except);
 /* Extras that came in this dialect, but those in `except`. */
-void messages_put_extras(struct messages_writer *o, const struct canon_source *s, const char *const *except);
-void messages_put_cache(struct messages_writer *o, const struct canon_cache *c, const struct canon_source *s);
+void messages_put_extras(
+    struct messages_writer *o, const struct canon_source *s, const char *const *except);
+void messages_put_cache(
+    struct messages_writer *o, const struct canon_cache *c, const struct canon_source *s);
 /* False: the part has no block here and nothing is written for it. */
 bool messages_part_goes(const struct messages_writer *o, const struct canon_part *p);
 void messages_put_part(struct messages_writer *o, const struct canon_part *p);
 /* What stands instead of media that an answer cannot hold. p NULL: out of memory. */
 struct span messages_media_note(struct arena *a, const struct canon_part *p);
-/* What is written as `signature` or `data` for a client: as it is, or in our envelope. p NULL: out of memory. */
+/* What is written as `signature` or `data` for a client: as it is, or in our envelope. p NULL: out
+ * of memory. */
 struct span messages_client_signature(struct arena *a, const struct canon_signature *s);
 void messages_put_tools(struct messages_writer *o, const struct canon_request *q);
 void messages_put_tool_choice(struct messages_writer *o, const struct canon_request *q);
-int messages_read_tools(struct arena *a, const struct json *tools, struct canon_request *q, struct canon_error *err) must_check;
-int messages_read_tool_choice(struct arena *a, const struct json *choice, struct canon_request *q) must_check;
+int messages_read_tools(struct arena *a, const struct json *tools, struct canon_request *q,
+    struct canon_error *err) must_check;
+int messages_read_tool_choice(
+    struct arena *a, const struct json *choice, struct canon_request *q) must_check;
 
 /* The member `usage`, with all that the SDK reads. */
 void messages_put_usage(struct messages_writer *o, const struct canon_usage *u);
@@ -122,10 +138,14 @@ void messages_put_error(struct jsonw *w, const struct canon_error *e);
 
 /* ---- the vtable's functions ---- */
 
-int messages_decode_request(const struct decode_request *q, struct canon_request **out, struct canon_error *err);
-int messages_encode_request(const struct canon_request *q, const struct encode_ctx *ctx, struct buf *out);
-int messages_decode_response(struct arena *a, struct span body, struct canon_response *out, struct canon_error *err);
-int messages_encode_response(const struct canon_response *r, const struct encode_ctx *ctx, struct buf *out);
+int messages_decode_request(
+    const struct decode_request *q, struct canon_request **out, struct canon_error *err);
+int messages_encode_request(
+    const struct canon_request *q, const struct encode_ctx *ctx, struct buf *out);
+int messages_decode_response(
+    struct arena *a, struct span body, struct canon_response *out, struct canon_error *err);
+int messages_encode_response(
+    const struct canon_response *r, const struct encode_ctx *ctx, struct buf *out);
 void *messages_decoder_new(struct arena *a, struct arena *scratch, const struct profile *p);
 int messages_decode(void *state, const struct frame *f, const struct canon_sink *sink);
 int messages_decode_end(void *state, const struct canon_sink *sink);

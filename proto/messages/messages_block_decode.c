@@ -18,8 +18,7 @@ int
 messages_keep_rest(
     struct arena *a, struct canon_source *s, const struct json *m, const char *const *known)
 {
-	json_each(it, m)
-	{
+	json_each (it, m) {
 		const char *const *k = known;
 		while (*k != NULL && !json_name_is(it, *k))
 			k++;
@@ -81,9 +80,9 @@ messages_read_citation(struct arena *a, const struct json *c, bool copy)
 			return NULL;
 	}
 	n->kind = json_equals(json_get(c, "type"), "char_location")            ? CITE_CHAR
-	          : json_equals(json_get(c, "type"), "page_location")          ? CITE_PAGE
-	          : json_equals(json_get(c, "type"), "content_block_location") ? CITE_BLOCK
-	                                                                       : CITE_URL;
+		  : json_equals(json_get(c, "type"), "page_location")          ? CITE_PAGE
+		  : json_equals(json_get(c, "type"), "content_block_location") ? CITE_BLOCK
+									       : CITE_URL;
 	if (messages_get_text(a, c, "url", &n->url) != 0 ||
 	    (n->url.p == NULL && messages_get_text(a, c, "source", &n->url) != 0) ||
 	    messages_get_text(a, c, "title", &n->title) != 0 ||
@@ -107,8 +106,7 @@ read_text(struct messages_reader *r, const struct json *b, struct canon_part *p)
 	if (p->text.p == NULL)
 		p->text = span_of("");
 	if (json_is(cites, 'a'))
-		json_each(c, cites)
-		{
+		json_each (c, cites) {
 			struct canon_annotation *n = messages_read_citation(r->a, c, false);
 			if (n == NULL)
 				return E_NOMEM;
@@ -141,8 +139,7 @@ read_texts(struct messages_reader *r, const struct json *content, struct span *o
 	struct canon_parts parts = TAILQ_HEAD_INITIALIZER(parts);
 
 	*out = span_of("");
-	json_each(b, json_is(content, 'a') ? content : NULL)
-	{
+	json_each (b, json_is(content, 'a') ? content : NULL) {
 		struct canon_part *p;
 		if (!json_equals(json_get(b, "type"), "text"))
 			continue;
@@ -190,9 +187,9 @@ read_source(struct messages_reader *r, const struct json *b, struct canon_media 
 		    (e = messages_get_text(r->a, s, "media_type", &m->type)) != 0)
 			return e;
 		return m->data.p != NULL &&
-		               s->count == (json_want(s, "media_type") != NULL ? 3u : 2u)
-		           ? 0
-		           : 1;
+			       s->count == (json_want(s, "media_type") != NULL ? 3u : 2u)
+			   ? 0
+			   : 1;
 	}
 	return 1;
 }
@@ -300,9 +297,7 @@ read_result(struct messages_reader *r, const struct json *b, struct canon_part *
 	p->kind = PART_TOOL_RESULT;
 	p->is_error = json_yes(flag);
 	p->src.hint |= json_is(flag, 'f') ? HINT_FALSE : 0;
-	p->src.hint |= json_is(content, 's')   ? HINT_STRING
-	               : json_is(content, 'a') ? HINT_LIST
-	                                       : 0;
+	p->src.hint |= json_is(content, 's') ? HINT_STRING : json_is(content, 'a') ? HINT_LIST : 0;
 	if ((e = messages_get_text(r->a, b, "tool_use_id", &p->id)) != 0)
 		return e;
 	r->nested = true;
@@ -356,8 +351,7 @@ read_reference(struct messages_reader *r, const struct json *b, struct canon_par
 		return E_NOMEM;
 	if (name.n == 0 || !r->nested)
 		return read_opaque(r, b, p);
-	if (name.n > 256 ||
-	    (text = arena_printf(r->a, "Tool: %.*s", (int)name.n, name.p)) == NULL)
+	if (name.n > 256 || (text = arena_printf(r->a, "Tool: %.*s", (int)name.n, name.p)) == NULL)
 		return name.n > 256 ? read_opaque(r, b, p) : E_NOMEM;
 	p->kind = PART_TEXT;
 	p->text = span_of(text);
@@ -387,7 +381,8 @@ int
 messages_read_block(struct messages_reader *r, const struct json *b, struct canon_part **out)
 {
 	static const char suffix[] = "_tool_result";
-	int (*read)(struct messages_reader *, const struct json *, struct canon_part *) = read_opaque;
+	int (*read)(struct messages_reader *, const struct json *, struct canon_part *) =
+	    read_opaque;
 	struct canon_part *p = canon_part_new(r->a, PART_OPAQUE);
 	struct span type;
 	int e;
@@ -430,8 +425,7 @@ messages_read_content(struct messages_reader *r, const struct json *content, con
 
 	if (json_is(content, 's'))
 		return add_text(r, content, out);
-	json_each(b, json_is(content, 'a') ? content : NULL)
-	{
+	json_each (b, json_is(content, 'a') ? content : NULL) {
 		if (json_is(b, 's')) {
 			e = add_text(r, b, out);
 		} else if (!json_is(b, 'o')) {

@@ -32,8 +32,7 @@ messages_put_members(struct messages_writer *o, struct span raw, const char *con
 		o->error = o->error != 0 ? o->error : r;
 		return;
 	}
-	json_each(m, json_is(tree, 'o') ? tree : NULL)
-	{
+	json_each (m, json_is(tree, 'o') ? tree : NULL) {
 		if (is_in(m->name, except))
 			continue;
 		jsonw_name_raw(&o->w, m->name);
@@ -127,8 +126,10 @@ put_text(struct messages_writer *o, const struct canon_part *p)
 struct span
 messages_media_note(struct arena *a, const struct canon_part *p)
 {
-	static const char *const words[] = {
-	    [PART_IMAGE] = "image", [PART_AUDIO] = "audio", [PART_VIDEO] = "video", [PART_FILE] = "file"};
+	static const char *const words[] = {[PART_IMAGE] = "image",
+	    [PART_AUDIO] = "audio",
+	    [PART_VIDEO] = "video",
+	    [PART_FILE] = "file"};
 	const struct canon_media *m = &p->media;
 	size_t bytes = m->source == MEDIA_BASE64 ? m->data.n / 4 * 3 : 0;
 	int type = (int)MIN(m->type.n, (size_t)100);
@@ -138,8 +139,8 @@ messages_media_note(struct arena *a, const struct canon_part *p)
 		text = arena_printf(a, "[%s generated: %.*s, %zu KB]", words[p->kind], type,
 		    type > 0 ? m->type.p : "", (bytes + 1023) / 1024);
 	else
-		text = arena_printf(a, "[%s generated: %.*s]", words[p->kind], type,
-		    type > 0 ? m->type.p : "");
+		text = arena_printf(
+		    a, "[%s generated: %.*s]", words[p->kind], type, type > 0 ? m->type.p : "");
 	return span_of(text);
 }
 
@@ -304,8 +305,9 @@ messages_client_signature(struct arena *a, const struct canon_signature *s)
 {
 	const size_t mark = sizeof SIGNATURE_MARK - 1;
 
-	if (s->data.n > 0 && (s->origin == ORIGIN_ANTHROPIC ||
-	                         (s->data.n >= mark && memcmp(s->data.p, SIGNATURE_MARK, mark) == 0)))
+	if (s->data.n > 0 &&
+	    (s->origin == ORIGIN_ANTHROPIC ||
+		(s->data.n >= mark && memcmp(s->data.p, SIGNATURE_MARK, mark) == 0)))
 		return s->data;
 	return signature_wrap(a, s);
 }
@@ -343,7 +345,8 @@ args_apart(const struct canon_part *p)
 	       !(p->args.p >= p->raw.p && p->args.p < p->raw.p + p->raw.n);
 }
 
-/* A mark that shaping took away, or arguments that came apart from their block, are not in `raw`. */
+/* A mark that shaping took away, or arguments that came apart from their block, are not in `raw`.
+ */
 static void
 put_raw(struct messages_writer *o, const struct canon_part *p)
 {
@@ -392,7 +395,8 @@ messages_part_goes(const struct messages_writer *o, const struct canon_part *p)
 		return false;
 	if (p->kind == PART_REASONING)
 		return reasoning_goes(o, p);
-	if (p->kind == PART_AUDIO) /* no block holds a sound: what was said in it, if anybody wrote it down */
+	if (p->kind ==
+	    PART_AUDIO) /* no block holds a sound: what was said in it, if anybody wrote it down */
 		return p->text.n > 0;
 	if (p->kind == PART_TEXT || p->kind == PART_REFUSAL)
 		return p->text.n > 0 || messages_own(&p->src);
@@ -402,7 +406,8 @@ messages_part_goes(const struct messages_writer *o, const struct canon_part *p)
 void
 messages_put_part(struct messages_writer *o, const struct canon_part *p)
 {
-	if (is_whole(p) && !messages_hint(&p->src, HINT_MARKED) && !p->cache.set && !args_apart(p)) {
+	if (is_whole(p) && !messages_hint(&p->src, HINT_MARKED) && !p->cache.set &&
+	    !args_apart(p)) {
 		jsonw_raw(&o->w, p->raw); /* byte for byte */
 		return;
 	}

@@ -6,7 +6,8 @@
 #include "shared/err.h"
 
 #define LONG_PROMPT "prompt is too long"
-#define SENTENCE_TOKENS_MIN 256 /* smaller numbers in such a sentence are not sizes of a context */
+#define SENTENCE_TOKENS_MIN 256 /* smaller numbers in such a sentence are not sizes of a context \
+				 */
 
 void
 messages_read_error(struct arena *a, struct span body, struct span type, struct canon_error *out)
@@ -16,7 +17,8 @@ messages_read_error(struct arena *a, struct span body, struct span type, struct 
 	canon_error_read(a, &src, out);
 }
 
-/* The next number of the text that stands alone ("gpt-4-0613" holds none); thousands may have commas. */
+/* The next number of the text that stands alone ("gpt-4-0613" holds none); thousands may have
+ * commas. */
 static bool
 next_number(const char **at, const char *end, uint64_t *out)
 {
@@ -50,8 +52,8 @@ put_context_message(struct jsonw *w, struct span m)
 		most = MAX(most, n);
 	}
 	if (least < most)
-		buf_addf(&head, LONG_PROMPT ": %llu tokens > %llu maximum", (unsigned long long)most,
-		    (unsigned long long)least);
+		buf_addf(&head, LONG_PROMPT ": %llu tokens > %llu maximum",
+		    (unsigned long long)most, (unsigned long long)least);
 	else
 		buf_str(&head, LONG_PROMPT);
 	jsonw_begin_string(w);

@@ -6,11 +6,12 @@
 #include "proto/scan.h"
 #include "shared/err.h"
 
-/* What the model has a place for. All else is kept as extras: container, context_management, mcp_servers, … */
-static const char *const known[] = {"model", "messages", "system", "max_tokens", "temperature", "top_p",
-    "top_k", "stop_sequences", "stream", "tools", "tool_choice", "thinking", "output_config",
-    "output_format", "metadata", "service_tier", "cache_control", "anthropic_version",
-    "anthropic_beta", NULL};
+/* What the model has a place for. All else is kept as extras: container, context_management,
+ * mcp_servers, … */
+static const char *const known[] = {"model", "messages", "system", "max_tokens", "temperature",
+    "top_p", "top_k", "stop_sequences", "stream", "tools", "tool_choice", "thinking",
+    "output_config", "output_format", "metadata", "service_tier", "cache_control",
+    "anthropic_version", "anthropic_beta", NULL};
 
 struct request_reader {
 	struct messages_reader r;
@@ -34,8 +35,8 @@ add_turn(struct request_reader *d, enum canon_role role, uint32_t hint)
 }
 
 /*
- * A user's blocks go to turns: results to a tool turn, the rest to user turns. A message that begins with results goes on
- * with the tool turn before it, if it has nothing of its own to keep.
+ * A user's blocks go to turns: results to a tool turn, the rest to user turns. A message that
+ * begins with results goes on with the tool turn before it, if it has nothing of its own to keep.
  */
 static int
 split_user(struct request_reader *d, const struct json *m, struct canon_parts *parts, uint32_t hint)
@@ -101,8 +102,10 @@ read_message(struct request_reader *d, const struct json *m, unsigned i)
 	(void)snprintf(where, sizeof where, "messages.%u.role", i);
 	if (!json_equals(role, "assistant") && !json_equals(role, "system"))
 		return refuse(d, where,
-		    role == NULL ? "Field required" : "Input should be 'user', 'assistant' or 'system'");
-	t = add_turn(d, json_equals(role, "system") ? ROLE_SYSTEM : ROLE_ASSISTANT, hint | HINT_START);
+		    role == NULL ? "Field required"
+				 : "Input should be 'user', 'assistant' or 'system'");
+	t = add_turn(
+	    d, json_equals(role, "system") ? ROLE_SYSTEM : ROLE_ASSISTANT, hint | HINT_START);
 	if (t == NULL)
 		return E_NOMEM;
 	TAILQ_CONCAT(&t->parts, &parts, link);
@@ -120,7 +123,9 @@ read_messages(struct request_reader *d)
 		return refuse(d, "messages", "Field required");
 	if (list->type != 'a')
 		return refuse(d, "messages", "Input should be a valid list");
-	json_each(m, list) if ((r = read_message(d, m, i++)) != 0) return r;
+	json_each (m, list)
+		if ((r = read_message(d, m, i++)) != 0)
+			return r;
 	return 0;
 }
 
@@ -186,8 +191,7 @@ read_stops(struct request_reader *d)
 
 	if (list != NULL && list->type != 'a')
 		return refuse(d, "stop_sequences", "Input should be a valid list");
-	json_each(s, list)
-	{
+	json_each (s, list) {
 		if (s->type != 's')
 			return refuse(d, "stop_sequences", "Input should be a list of strings");
 		if ((text = json_text(d->r.a, s)).p == NULL)
@@ -223,7 +227,8 @@ read_thinking(struct request_reader *d)
 		    d, "thinking.type", "Input should be 'enabled', 'adaptive' or 'disabled'");
 	if (json_want(m, "budget_tokens") != NULL) {
 		if (!json_int(json_get(m, "budget_tokens"), &to->budget) || to->budget < 0)
-			return refuse(d, "thinking.budget_tokens", "Input should be a valid integer");
+			return refuse(
+			    d, "thinking.budget_tokens", "Input should be a valid integer");
 		to->has_budget = true;
 	}
 	if (json_equals(display, "summarized"))

@@ -82,8 +82,8 @@ put_system(struct messages_writer *o, const struct canon_request *q)
 }
 
 /*
- * Does `next` go on with the message of `t`? Results and the user's text behind them are one message; two messages of
- * a client of this dialect stay two.
+ * Does `next` go on with the message of `t`? Results and the user's text behind them are one
+ * message; two messages of a client of this dialect stay two.
  */
 static bool
 joins(const struct canon_turn *t, const struct canon_turn *next)
@@ -199,7 +199,8 @@ put_format(struct messages_writer *o, const struct canon_request *q, const char 
 	}
 	jsonw_m_open(&o->w, name, '{');
 	jsonw_m_cstr(&o->w, "type", "json_schema");
-	jsonw_m_raw(&o->w, "schema", f->schema.p != NULL ? f->schema : span_of("{\"type\":\"object\"}"));
+	jsonw_m_raw(
+	    &o->w, "schema", f->schema.p != NULL ? f->schema : span_of("{\"type\":\"object\"}"));
 	if (messages_own(&q->src) && f->raw.p != NULL)
 		messages_put_members(o, f->raw, known);
 	jsonw_close(&o->w, '}');
@@ -211,12 +212,12 @@ put_output(struct messages_writer *o, const struct canon_request *q)
 	static const char *const known[] = {"effort", "format", NULL};
 	bool own = messages_own(&q->src), old = messages_hint(&q->src, HINT_OLD_FORMAT);
 	bool format = q->format.kind == FORMAT_SCHEMA ||
-	              (own && q->format.kind == FORMAT_UNSET && q->format.raw.p != NULL);
+		      (own && q->format.kind == FORMAT_UNSET && q->format.raw.p != NULL);
 	const struct canon_extra *x = own ? canon_extra_find(&q->src, "output_config") : NULL;
 	enum canon_effort effort = q->reasoning.effort;
 	const char *word = effort == EFFORT_NONE      ? NULL
-	                   : effort == EFFORT_MINIMAL ? "low"
-	                                              : canon_effort_word(effort);
+			   : effort == EFFORT_MINIMAL ? "low"
+						      : canon_effort_word(effort);
 
 	if (format && old)
 		put_format(o, q, "output_format");
@@ -245,8 +246,7 @@ put_user(struct messages_writer *o, const struct canon_request *q)
 
 	if (user.p == NULL && x == NULL)
 		return;
-	if (!messages_own(&q->src) &&
-	    (user.n > USER_MAX || memchr(user.p, '@', user.n) != NULL)) {
+	if (!messages_own(&q->src) && (user.n > USER_MAX || memchr(user.p, '@', user.n) != NULL)) {
 		digest_sha256(&user, 1, sum);
 		digest_hex(sum, sizeof sum, hex);
 		user = (struct span){hex, sizeof hex - 1};
@@ -304,7 +304,8 @@ static void
 put_tier(struct messages_writer *o, const struct canon_request *q)
 {
 	/* words of other vendors mean nothing here, but two are the same */
-	if (q->service_tier.p != NULL && (messages_own(&q->src) || span_is(q->service_tier, "auto")))
+	if (q->service_tier.p != NULL &&
+	    (messages_own(&q->src) || span_is(q->service_tier, "auto")))
 		jsonw_m_text(&o->w, "service_tier", q->service_tier);
 }
 

@@ -66,7 +66,8 @@ messages_decode_response(
 	    (e = read_finish(a, root, c)) != 0)
 		return e;
 	messages_read_usage(json_want(root, "usage"), &out->usage);
-	if ((e = messages_get_text(a, json_want(root, "usage"), "service_tier", &out->service_tier)) != 0)
+	if ((e = messages_get_text(
+		 a, json_want(root, "usage"), "service_tier", &out->service_tier)) != 0)
 		return e;
 	return canon_extras(a, &out->src, root, known);
 }
@@ -108,7 +109,7 @@ messages_encode_response(
 	struct messages_writer o = {
 	    .w = {.b = out}, .a = ctx->arena, .answer = true, .assistant = true, .seed = ctx->seed};
 	bool own = r->from == DIALECT_MESSAGES || /* collected from a stream */
-	           (r->usage.raw.p != NULL && r->usage.from == DIALECT_MESSAGES);
+		   (r->usage.raw.p != NULL && r->usage.from == DIALECT_MESSAGES);
 	const struct canon_finish *f = &r->choices->finish;
 	struct span id = own && r->id.n > 0 ? r->id : canon_id(ctx->arena, ctx->seed, ID_MSG, 0);
 	const char *word;

@@ -1,8 +1,9 @@
 /*
- * An upstream's stream → events (spec 17.3, 17.9). On Bedrock an event comes as base64 in a frame "chunk".
+ * An upstream's stream → events (spec 17.3, 17.9). On Bedrock an event comes as base64 in a frame
+ * "chunk".
  *
- *   message_start ──► BEGIN         content_block_start ──► OPEN     message_delta ──► USAGE (finish is remembered)
- *                                   …_delta ──► DELTA SIGN CITE      message_stop ──► FINISH END
+ *   message_start ──► BEGIN         content_block_start ──► OPEN     message_delta ──► USAGE
+ * (finish is remembered) …_delta ──► DELTA SIGN CITE      message_stop ──► FINISH END
  *                                   content_block_stop ──► CLOSE
  *
  * Nothing is closed in front of a FAIL: what was cut is not whole.
@@ -22,9 +23,9 @@ struct block {
 	int64_t index;
 	uint32_t part;
 	enum canon_part_kind kind;
-	bool said;          /* arguments or text were seen */
-	bool held;          /* OPEN waits for the whole block: compaction */
-	struct span input;  /* arguments that stood in the start */
+	bool said;         /* arguments or text were seen */
+	bool held;         /* OPEN waits for the whole block: compaction */
+	struct span input; /* arguments that stood in the start */
 	struct canon_part *meta;
 };
 
@@ -90,8 +91,7 @@ fail(struct decoder *d, const struct canon_error *e, const struct canon_sink *si
 }
 
 static int
-fail_server(
-    struct decoder *d, const char *code, const char *message, const struct canon_sink *sink)
+fail_server(struct decoder *d, const char *code, const char *message, const struct canon_sink *sink)
 {
 	struct canon_error e = {
 	    .class = ERROR_SERVER, .message = span_of(message), .code = span_of(code)};
@@ -162,8 +162,8 @@ send_open(struct decoder *d, struct block *b, const struct canon_sink *sink)
 	b->part = d->parts++;
 	d->useful = true;
 	d->called = d->called || b->kind == PART_TOOL_CALL;
-	return send(sink,
-	    &(struct canon_event){.type = EVENT_OPEN, .part = b->part, .meta = b->meta});
+	return send(
+	    sink, &(struct canon_event){.type = EVENT_OPEN, .part = b->part, .meta = b->meta});
 }
 
 static int
@@ -189,8 +189,7 @@ send_signature(struct decoder *d, struct block *b, struct span text, bool encryp
 		return 0;
 	if (!messages_read_signature(&r, text, &s))
 		s.family = d->family;
-	return send(
-	    sink, &(struct canon_event){.type = EVENT_SIGN, .part = b->part, .sign = &s});
+	return send(sink, &(struct canon_event){.type = EVENT_SIGN, .part = b->part, .sign = &s});
 }
 
 static int
@@ -209,8 +208,7 @@ send_citation(
 
 /* What the block says at its start goes out as deltas do. */
 static int
-send_start(
-    struct decoder *d, struct block *b, const struct json *j, const struct canon_sink *sink)
+send_start(struct decoder *d, struct block *b, const struct json *j, const struct canon_sink *sink)
 {
 	struct span text, signature;
 	int r;
@@ -228,7 +226,9 @@ send_start(
 	if ((r = messages_get_text(d->scratch, j, "text", &text)) != 0 ||
 	    (r = send_delta(b, text, false, sink)) != 0)
 		return r;
-	json_each(c, json_want(j, "citations")) if ((r = send_citation(d, b, c, sink)) != 0) return r;
+	json_each (c, json_want(j, "citations"))
+		if ((r = send_citation(d, b, c, sink)) != 0)
+			return r;
 	return 0;
 }
 
@@ -304,8 +304,8 @@ start_block(struct decoder *d, const struct json *ev, const struct canon_sink *s
 }
 
 /*
- * A compaction is one opaque block; its content comes in a delta of its own and replaces what stood there. OPEN waits until
- * the block is whole.
+ * A compaction is one opaque block; its content comes in a delta of its own and replaces what stood
+ * there. OPEN waits until the block is whole.
  */
 static int
 take_compaction(struct decoder *d, struct block *b, const struct json *delta)
@@ -320,8 +320,7 @@ take_compaction(struct decoder *d, struct block *b, const struct json *delta)
 	if (json_parse(d->scratch, b->meta->raw, &old) != 0)
 		return E_NOMEM;
 	jsonw_open(&w, '{');
-	json_each(m, old)
-	{
+	json_each (m, old) {
 		if (json_name_is(m, "content"))
 			continue;
 		jsonw_name_raw(&w, m->name);
@@ -384,8 +383,7 @@ imply_block(struct decoder *d, int64_t index, const struct json *type,
 		return E_NOMEM;
 	if ((b = new_block(d, index, sink, &r)) == NULL)
 		return r;
-	if ((r = make_meta(d, b, j)) != 0 ||
-	    (r = send_open(d, b, sink)) != 0)
+	if ((r = make_meta(d, b, j)) != 0 || (r = send_open(d, b, sink)) != 0)
 		return r;
 	*out = b;
 	return 0;
@@ -444,7 +442,8 @@ take_message_delta(struct decoder *d, const struct json *ev, const struct canon_
 	    (r = messages_get_text(d->scratch, delta, "stop_sequence", &sequence)) != 0 ||
 	    (r = messages_read_details(d->scratch, delta, ev, &details)) != 0)
 		return r;
-	if ((r = keep(d, &d->stop_sequence, &sequence)) != 0 || (r = keep(d, &d->details, &details)) != 0)
+	if ((r = keep(d, &d->stop_sequence, &sequence)) != 0 ||
+	    (r = keep(d, &d->details, &details)) != 0)
 		return r;
 	if (details.p != NULL)
 		d->finish.details = details;
@@ -489,8 +488,8 @@ finish(struct decoder *d, const struct canon_sink *sink)
 	d->ended = true;
 	if (d->finish.reason == FINISH_NONE)
 		d->finish.reason = d->called ? FINISH_TOOL_CALLS : FINISH_STOP;
-	if ((r = send(sink,
-	         &(struct canon_event){.type = EVENT_FINISH, .finish = &d->finish})) != 0)
+	if ((r = send(sink, &(struct canon_event){.type = EVENT_FINISH, .finish = &d->finish})) !=
+	    0)
 		return r;
 	return send(sink, &(struct canon_event){.type = EVENT_END});
 }
@@ -506,8 +505,8 @@ take_metrics(struct decoder *d, const struct json *m, const struct canon_sink *s
 		return 0;
 	(void)json_int(json_get(m, "cacheReadInputTokenCount"), &read);
 	(void)json_int(json_get(m, "cacheWriteInputTokenCount"), &write);
-	if (!d->usage.has_in && json_int(json_get(m, "inputTokenCount"), &in) && in >= 0 && in < INT32_MAX &&
-	    read >= 0 && read < INT32_MAX && write >= 0 && write < INT32_MAX) {
+	if (!d->usage.has_in && json_int(json_get(m, "inputTokenCount"), &in) && in >= 0 &&
+	    in < INT32_MAX && read >= 0 && read < INT32_MAX && write >= 0 && write < INT32_MAX) {
 		news.has_in = true;
 		news.in_cached = (uint64_t)read;
 		news.in_cache_write = (uint64_t)write;
@@ -580,8 +579,7 @@ static const struct {
 };
 
 static int
-take_error(
-    struct decoder *d, const struct frame *f, const struct canon_sink *sink)
+take_error(struct decoder *d, const struct frame *f, const struct canon_sink *sink)
 {
 	struct canon_error e;
 

@@ -2,9 +2,9 @@
  * Events → a client's stream (spec 18.3), behind serial.h: one part is open at a time.
  *
  *   BEGIN ──► message_start (input_tokens: what the upstream said early, else the estimate)
- *   OPEN  ──► nothing yet: content_block_start waits for the first content, so that no empty block is sent. A call has
- *             its content in its name and opens at once.
- *   END   ──► message_delta with the whole usage, message_stop
+ *   OPEN  ──► nothing yet: content_block_start waits for the first content, so that no empty block
+ * is sent. A call has its content in its name and opens at once. END   ──► message_delta with the
+ * whole usage, message_stop
  *
  * A signature waits until its block is closed: the SDK wants exactly one, behind the text.
  */
@@ -25,8 +25,8 @@ struct encoder {
 	/* the part that is open */
 	enum block_state state;
 	const struct canon_part *meta;
-	bool argued;   /* a byte of arguments that is no white space was sent */
-	bool thought;  /* a byte of reasoning was sent */
+	bool argued;                 /* a byte of arguments that is no white space was sent */
+	bool thought;                /* a byte of reasoning was sent */
 	struct canon_signature sign; /* its data in `sign_copy` */
 	char *sign_copy;
 	size_t sign_cap;
@@ -59,8 +59,11 @@ messages_encoder_new(struct arena *a, const struct encode_ctx *ctx)
 static struct line
 line_begin(struct encoder *e, struct buf *out, const char *type)
 {
-	struct line l = {
-	    .o = {.w = {.b = out}, .a = e->a, .answer = true, .assistant = true, .seed = e->ctx.seed}};
+	struct line l = {.o = {.w = {.b = out},
+			     .a = e->a,
+			     .answer = true,
+			     .assistant = true,
+			     .seed = e->ctx.seed}};
 
 	buf_str(out, "event: ");
 	buf_str(out, type);
@@ -314,7 +317,8 @@ open_part(struct encoder *e, const struct canon_event *ev, struct buf *out)
 	e->refused = e->refused || m->kind == PART_REFUSAL;
 	if (m->kind == PART_TOOL_CALL)
 		return open_block(e, out, true);
-	if (messages_hint(&m->src, HINT_RAW) || (m->kind != PART_IMAGE && m->kind != PART_VIDEO && m->kind != PART_FILE))
+	if (messages_hint(&m->src, HINT_RAW) ||
+	    (m->kind != PART_IMAGE && m->kind != PART_VIDEO && m->kind != PART_FILE))
 		return 0;
 	if ((note = messages_media_note(e->a, m)).p == NULL)
 		return E_NOMEM;
@@ -410,8 +414,8 @@ static int
 close_part(struct encoder *e, struct buf *out)
 {
 	bool whole = e->state == BLOCK_WAITING &&
-	             (messages_hint(&e->meta->src, HINT_RAW) ||
-	                 (e->meta->kind == PART_REASONING && e->sign.data.p != NULL));
+		     (messages_hint(&e->meta->src, HINT_RAW) ||
+			 (e->meta->kind == PART_REASONING && e->sign.data.p != NULL));
 	struct line l;
 	int r = 0;
 
@@ -452,9 +456,9 @@ take_finish(struct encoder *e, const struct canon_event *ev)
 		return 0;
 	*f = *ev->finish;
 	return keep_once(e->a, &f->raw) != 0 || keep_once(e->a, &f->stop_sequence) != 0 ||
-	               keep_once(e->a, &f->details) != 0
-	           ? E_NOMEM
-	           : 0;
+		       keep_once(e->a, &f->details) != 0
+		   ? E_NOMEM
+		   : 0;
 }
 
 /* Where the upstream has not counted, an estimate is better than 0. */

@@ -93,16 +93,15 @@ messages_read_tools(
 	if (tools != NULL && tools->type != 'a')
 		return canon_fail(
 		    a, err, ERROR_BAD_REQUEST, "tools", "tools: Input should be a valid list");
-	json_each(t, tools)
-	{
+	json_each (t, tools) {
 		if (!json_is(t, 'o'))
 			return canon_fail(a, err, ERROR_BAD_REQUEST, "tools",
 			    "tools.%u: Input should be an object", i);
 		if ((r = read_tool(a, t, &tool)) != 0)
 			return r;
 		if (tool->kind == TOOL_FUNCTION && tool->name.n == 0)
-			return canon_fail(a, err, ERROR_BAD_REQUEST, "tools",
-			    "tools.%u.name: Field required", i);
+			return canon_fail(
+			    a, err, ERROR_BAD_REQUEST, "tools", "tools.%u.name: Field required", i);
 		TAILQ_INSERT_TAIL(&q->tools, tool, link);
 		i++;
 	}
@@ -195,7 +194,8 @@ put_function(struct messages_writer *o, const struct canon_tool *t)
 	jsonw_m_text(&o->w, "name", t->name);
 	if (t->description.n > 0 || own)
 		jsonw_m_text(&o->w, "description", t->description);
-	jsonw_m_raw(&o->w, "input_schema", t->schema.p != NULL ? t->schema : span_of(NO_PARAMETERS));
+	jsonw_m_raw(
+	    &o->w, "input_schema", t->schema.p != NULL ? t->schema : span_of(NO_PARAMETERS));
 	jsonw_m_tri(&o->w, "strict", own || t->strict == 1 ? t->strict : -1);
 	if (t->defer_loading || messages_hint(&t->src, HINT_FALSE))
 		jsonw_m_bool(&o->w, "defer_loading", t->defer_loading);

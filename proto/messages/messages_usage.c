@@ -1,6 +1,6 @@
 /*
- * Usage (spec 15) and what else an answer says at its end. Here the cached tokens stand beside input_tokens; in the model
- * in_total holds all of them.
+ * Usage (spec 15) and what else an answer says at its end. Here the cached tokens stand beside
+ * input_tokens; in the model in_total holds all of them.
  */
 #include "proto/messages/messages.h"
 #include "shared/err.h"

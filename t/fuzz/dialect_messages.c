@@ -1,6 +1,7 @@
 /*
- * The Messages dialect. The first byte chooses: a request, an answer, a stream (a frame on each line), the same in the frames of
- * Bedrock. Whatever was decoded is encoded, and what was encoded stays the same for ever.
+ * The Messages dialect. The first byte chooses: a request, an answer, a stream (a frame on each
+ * line), the same in the frames of Bedrock. Whatever was decoded is encoded, and what was encoded
+ * stays the same for ever.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -123,7 +124,8 @@ check(void *ctx, const struct canon_event *ev)
 {
 	struct stream *s = ctx;
 
-	if (s->ended || s->failed || (!s->began && ev->type != EVENT_BEGIN && ev->type != EVENT_FAIL) ||
+	if (s->ended || s->failed ||
+	    (!s->began && ev->type != EVENT_BEGIN && ev->type != EVENT_FAIL) ||
 	    (s->began && ev->type == EVENT_BEGIN) ||
 	    (ev->type == EVENT_OPEN && ev->part != s->parts) ||
 	    ((ev->type == EVENT_DELTA || ev->type == EVENT_CLOSE) && ev->part >= s->parts))
@@ -166,7 +168,8 @@ read_back(struct run *r, const struct stream *sent)
 			abort();
 		arena_reset(r->scratch);
 	}
-	if (d->decode_end(decoder, &sink) != 0 || (sent->ended && !sent->failed && !seen.ended && !seen.failed))
+	if (d->decode_end(decoder, &sink) != 0 ||
+	    (sent->ended && !sent->failed && !seen.ended && !seen.failed))
 		abort();
 	if (seen.ended && !sent->ended)
 		abort();
@@ -189,7 +192,8 @@ stream(struct run *r, const char *p, size_t n, bool chunks)
 	if (serial == NULL || decoder == NULL || sent.encoder == NULL)
 		abort();
 	while (p < end && e == 0) {
-		const char *line = memchr(p, '\n', (size_t)(end - p)), *stop = line != NULL ? line : end;
+		const char *line = memchr(p, '\n', (size_t)(end - p)),
+			   *stop = line != NULL ? line : end;
 		struct frame f = {.data = {p, (size_t)(stop - p)}};
 		struct buf chunk = BUF_INIT(ARENA_MAX);
 		if (chunks) {
@@ -197,7 +201,8 @@ stream(struct run *r, const char *p, size_t n, bool chunks)
 			if (f.data.n > 0 && base64_encode(&chunk, f.data.p, f.data.n) != 0)
 				abort();
 			buf_str(&chunk, "\"}");
-			f = (struct frame){.type = span_of("chunk"), .data = {chunk.data, chunk.len}};
+			f = (struct frame){
+			    .type = span_of("chunk"), .data = {chunk.data, chunk.len}};
 		}
 		e = d->decode(decoder, &f, &sink);
 		buf_clear(&chunk);

@@ -41,7 +41,8 @@ bench_open(void **state)
 	profile_init(&t->profile, DIALECT_MESSAGES);
 	t->asked = canon_request_new(t->a, DIALECT_MESSAGES);
 	assert_non_null(t->asked);
-	t->ctx = (struct encode_ctx){.arena = t->a, .now_s = 1700000000, .profile = &t->profile, .asked = t->asked};
+	t->ctx = (struct encode_ctx){
+	    .arena = t->a, .now_s = 1700000000, .profile = &t->profile, .asked = t->asked};
 	memcpy(t->ctx.seed, "0123456789abcdef", 16);
 	*state = t;
 	return 0;
@@ -105,7 +106,7 @@ struct record {
 	struct buf text, *out; /* out: also encoded into it; NULL */
 	void *encoder;
 	struct serial *serial;
-	uint32_t part;         /* whose delta was written last; UINT32_MAX: none */
+	uint32_t part; /* whose delta was written last; UINT32_MAX: none */
 	bool failed, ended;
 	struct canon_error error;
 	char code[64];
@@ -168,7 +169,8 @@ record_line(struct record *r, const struct canon_event *ev)
 		buf_add(&r->text, ev->text.p, ev->text.n);
 	}
 	if (ev->type == EVENT_SIGN) {
-		buf_addf(&r->text, " origin=%d encrypted=%d", (int)ev->sign->origin, ev->sign->encrypted);
+		buf_addf(&r->text, " origin=%d encrypted=%d", (int)ev->sign->origin,
+		    ev->sign->encrypted);
 		record_span(r, "data", ev->sign->data);
 	}
 	if (ev->type == EVENT_CITE)
@@ -250,7 +252,9 @@ feed_sse(struct feed *f, struct span text, size_t step)
 		size_t n = MIN(step, text.n - at);
 		assert_int_equal(sse_feed(s, text.p + at, n), 0);
 		while (sse_next(s, &ev) == SSE_EVENT) {
-			struct frame frame = {.type = ev.event.n > 0 ? ev.event : (struct span){NULL, 0}, .data = ev.data};
+			struct frame frame = {
+			    .type = ev.event.n > 0 ? ev.event : (struct span){NULL, 0},
+			    .data = ev.data};
 			feed_frame(f, &frame);
 		}
 	}

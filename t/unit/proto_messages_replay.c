@@ -1,6 +1,6 @@
 /*
- * Recorded exchanges with Anthropic, and with Claude on Bedrock, where they are at hand: what is decoded and encoded
- * again in its own dialect is what it was.
+ * Recorded exchanges with Anthropic, and with Claude on Bedrock, where they are at hand: what is
+ * decoded and encoded again in its own dialect is what it was.
  */
 #include "t/unit/proto_messages.h"
 
@@ -55,8 +55,7 @@ same(struct arena *a, const struct json *x, const struct json *y, const char *pa
 	}
 	if (x->type == 'a') {
 		other = y->child;
-		json_each(m, x)
-		{
+		json_each (m, x) {
 			(void)snprintf(deeper, sizeof deeper, "%.400s[]", path);
 			if (!same(a, m, other, deeper))
 				return false;
@@ -70,10 +69,10 @@ same(struct arena *a, const struct json *x, const struct json *y, const char *pa
 			    (int)MIN(y->raw.n, 300), y->raw.p);
 		return json_same(x, y);
 	}
-	json_each(m, x)
-	{
+	json_each (m, x) {
 		struct span name = json_name(a, m);
-		(void)snprintf(deeper, sizeof deeper, "%.400s.%.*s", path, (int)MIN(name.n, 60), name.p);
+		(void)snprintf(
+		    deeper, sizeof deeper, "%.400s.%.*s", path, (int)MIN(name.n, 60), name.p);
 		other = json_want(y, arena_strndup(a, name.p, name.n));
 		if (other == NULL && may_lack(m))
 			continue;
@@ -84,8 +83,7 @@ same(struct arena *a, const struct json *x, const struct json *y, const char *pa
 		if (!same(a, m, other, deeper))
 			return false;
 	}
-	json_each(m, y)
-	{
+	json_each (m, y) {
 		struct span name = json_name(a, m);
 		if (json_get(x, arena_strndup(a, name.p, name.n)) == NULL && !may_lack(m)) {
 			print_message("%s: added %.*s: %.*s\n", path, (int)name.n, name.p,
@@ -211,9 +209,9 @@ feed_recording(struct feed *f, const struct recording *r)
 {
 	const struct json *body = at(r, "response", "body");
 
-	json_each(e, at(r, "response", "events"))
-	{
-		struct frame frame = {.type = span_of("chunk"), .data = json_get(e, "payload")->raw};
+	json_each (e, at(r, "response", "events")) {
+		struct frame frame = {
+		    .type = span_of("chunk"), .data = json_get(e, "payload")->raw};
 		feed_frame(f, &frame);
 	}
 	if (body != NULL)
@@ -236,7 +234,8 @@ decode_stream(struct bench *t, const struct recording *r, unsigned stop_after, u
 	return rec;
 }
 
-/* Decoded, encoded for a client, decoded again: the same content, the same end, the same numbers. */
+/* Decoded, encoded for a client, decoded again: the same content, the same end, the same numbers.
+ */
 static void
 check_stream(struct bench *t, const struct recording *r)
 {
@@ -246,7 +245,7 @@ check_stream(struct bench *t, const struct recording *r)
 	struct canon_sink encode = {encode_take, &encoding}, serial, sink = {record_take, &second};
 	struct feed f = {.t = t, .sink = &serial};
 
-	if (json_true(json_get(r->root, "stream")) == false)
+	if (json_yes(json_get(r->root, "stream")) == false)
 		return;
 	first = decode_stream(t, r, 0, NULL);
 	assert_true(first.ended);
@@ -263,7 +262,8 @@ check_stream(struct bench *t, const struct recording *r)
 	f.decoder = dialect_messages.decoder_new(t->a, t->scratch, &t->profile);
 	feed_sse(&f, bytes_of(&out), 7);
 	assert_int_equal(dialect_messages.decode_end(f.decoder, &sink), 0);
-	if (first.text.len != second.text.len || memcmp(first.text.data, second.text.data, first.text.len) != 0)
+	if (first.text.len != second.text.len ||
+	    memcmp(first.text.data, second.text.data, first.text.len) != 0)
 		fail_msg("%s\n%.*s\n----\n%.*s", r->path, (int)first.text.len, first.text.data,
 		    (int)second.text.len, second.text.data);
 	assert_true(first.usage.has_in && first.usage.has_out);
@@ -286,7 +286,7 @@ check_cuts(struct bench *t, const struct recording *r)
 	unsigned events, proved = 0;
 	struct record rec;
 
-	if (json_true(json_get(r->root, "stream")) == false)
+	if (json_yes(json_get(r->root, "stream")) == false)
 		return;
 	rec = decode_stream(t, r, 0, &events);
 	buf_clear(&rec.text);

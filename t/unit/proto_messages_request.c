@@ -2,7 +2,8 @@
 
 #include "proto/signature.h"
 
-static const char simple[] = "{\"model\":\"m\",\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]";
+static const char simple[] =
+    "{\"model\":\"m\",\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]";
 
 /* A request made of the simple one and more members, decoded. */
 static struct canon_request *
@@ -103,7 +104,8 @@ test_fixture(void **state)
 	/* numbers and blocks as they were spelled */
 	assert_non_null(memmem(out.data, out.len, "\"temperature\":1.0,", 18));
 	assert_non_null(memmem(out.data, out.len, "{\"path\": \"notes.txt\", \"n\": 1.0}", 31));
-	assert_non_null(memmem(out.data, out.len, "{\"type\": \"of_tomorrow\", \"anything\": [1, 2.50, {\"a\": null}]}", 59));
+	assert_non_null(memmem(out.data, out.len,
+	    "{\"type\": \"of_tomorrow\", \"anything\": [1, 2.50, {\"a\": null}]}", 59));
 	assert_int_equal(dialect_messages.encode_request(q, &t->ctx, &again), 0);
 	assert_int_equal(out.len, again.len);
 	assert_memory_equal(out.data, again.data, out.len);
@@ -117,8 +119,10 @@ static void
 test_model(void **state)
 {
 	struct bench *t = *state;
-	struct canon_request *q = ask(t, "\"system\":\"S\",\"temperature\":0.50,\"top_k\":7,\"stop_sequences\":[\"x\",\"y\"],"
-	    "\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":2000},\"output_config\":{\"effort\":\"max\"},"
+	struct canon_request *q = ask(t,
+	    "\"system\":\"S\",\"temperature\":0.50,\"top_k\":7,\"stop_sequences\":[\"x\",\"y\"],"
+	    "\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":2000},\"output_config\":{"
+	    "\"effort\":\"max\"},"
 	    "\"metadata\":{\"user_id\":\"u\"},\"container\":\"c\"");
 
 	assert_text(q->model, "m");
@@ -145,7 +149,8 @@ test_model(void **state)
 static void
 test_results(void **state)
 {
-	static const char message[] = "{\"role\":\"user\",\"content\":["
+	static const char message[] =
+	    "{\"role\":\"user\",\"content\":["
 	    "{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":\"one\"},"
 	    "{\"type\":\"tool_result\",\"tool_use_id\":\"b\",\"is_error\":true},"
 	    "{\"type\":\"text\",\"text\":\"go\"}]}";
@@ -167,13 +172,15 @@ test_results(void **state)
 	assert_member(t, encode(t, q), "messages", arena_printf(t->a, "[%s]", message));
 
 	/* an unbroken run over two messages is one turn */
-	q = ask_messages(t, "{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\"}]},"
+	q = ask_messages(t,
+	    "{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\"}]},"
 	    "{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"b\"}]}");
 	assert_null(turn_at(q, 1));
 	assert_int_equal(json_get(encode(t, q), "messages")->count, 1);
 
 	/* the user's own next message stays one */
-	q = ask_messages(t, "{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\"}]},"
+	q = ask_messages(t,
+	    "{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\"}]},"
 	    "{\"role\":\"user\",\"content\":\"b\"}");
 	assert_int_equal(json_get(encode(t, q), "messages")->count, 2);
 }
@@ -190,20 +197,30 @@ test_refused(void **state)
 	    {"{\"model\":\"m\"}", "messages: Field required"},
 	    {"{\"model\":\"m\",\"messages\":{}}", "messages: Input should be a valid list"},
 	    {"{\"model\":\"m\",\"messages\":[1]}", "messages.0: Input should be an object"},
-	    {"{\"model\":\"m\",\"messages\":[{\"role\":\"x\",\"content\":\"\"}]}", "messages.0.role: Input should be"},
-	    {"{\"model\":\"m\",\"messages\":[{\"content\":\"\"}]}", "messages.0.role: Field required"},
-	    {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":1}]}", "messages.0.content: Input"},
-	    {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"\"},1]}]}",
-	        "messages.0.content.1: Input should be an object"},
-	    {"{\"model\":\"m\",\"messages\":[],\"max_tokens\":0}", "max_tokens: Input should be greater"},
-	    {"{\"model\":\"m\",\"messages\":[],\"max_tokens\":\"x\"}", "max_tokens: Input should be a valid integer"},
-	    {"{\"model\":\"m\",\"messages\":[],\"temperature\":\"inf\"}", "temperature: Input should be a valid number"},
+	    {"{\"model\":\"m\",\"messages\":[{\"role\":\"x\",\"content\":\"\"}]}",
+		"messages.0.role: Input should be"},
+	    {"{\"model\":\"m\",\"messages\":[{\"content\":\"\"}]}",
+		"messages.0.role: Field required"},
+	    {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":1}]}",
+		"messages.0.content: Input"},
+	    {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
+	     "\"text\":\"\"},1]}]}",
+		"messages.0.content.1: Input should be an object"},
+	    {"{\"model\":\"m\",\"messages\":[],\"max_tokens\":0}",
+		"max_tokens: Input should be greater"},
+	    {"{\"model\":\"m\",\"messages\":[],\"max_tokens\":\"x\"}",
+		"max_tokens: Input should be a valid integer"},
+	    {"{\"model\":\"m\",\"messages\":[],\"temperature\":\"inf\"}",
+		"temperature: Input should be a valid number"},
 	    {"{\"model\":\"m\",\"messages\":[],\"system\":1}", "system: Input should be"},
-	    {"{\"model\":\"m\",\"messages\":[],\"tools\":{}}", "tools: Input should be a valid list"},
+	    {"{\"model\":\"m\",\"messages\":[],\"tools\":{}}",
+		"tools: Input should be a valid list"},
 	    {"{\"model\":\"m\",\"messages\":[],\"tools\":[{}]}", "tools.0.name: Field required"},
 	    {"{\"model\":\"m\",\"messages\":[],\"stop_sequences\":[1]}", "stop_sequences: Input"},
-	    {"{\"model\":\"m\",\"messages\":[],\"thinking\":{\"type\":\"maybe\"}}", "thinking.type: Input should be"},
-	    {"{\"model\":\"m\",\"messages\":[],\"output_config\":{\"effort\":\"huge\"}}", "output_config.effort: Input"},
+	    {"{\"model\":\"m\",\"messages\":[],\"thinking\":{\"type\":\"maybe\"}}",
+		"thinking.type: Input should be"},
+	    {"{\"model\":\"m\",\"messages\":[],\"output_config\":{\"effort\":\"huge\"}}",
+		"output_config.effort: Input"},
 	};
 	struct bench *t = *state;
 	struct canon_request *q;
@@ -212,7 +229,8 @@ test_refused(void **state)
 		t->err = (struct canon_error){0};
 		assert_int_equal(decode_request(t, span_of(rows[i].body), &q), E_DENIED);
 		assert_int_equal(t->err.class, ERROR_BAD_REQUEST);
-		if (memmem(t->err.message.p, t->err.message.n, rows[i].message, strlen(rows[i].message)) == NULL)
+		if (memmem(t->err.message.p, t->err.message.n, rows[i].message,
+			strlen(rows[i].message)) == NULL)
 			fail_msg("%s: %.*s", rows[i].body, (int)t->err.message.n, t->err.message.p);
 	}
 }
@@ -249,12 +267,17 @@ test_foreign_turns(void **state)
 	add_part(t, add_turn(t, q, ROLE_SYSTEM), PART_TEXT, "later");
 
 	body = encode(t, q);
-	assert_member(t, body, "system", "[{\"type\":\"text\",\"text\":\"one\"},"
+	assert_member(t, body, "system",
+	    "[{\"type\":\"text\",\"text\":\"one\"},"
 	    "{\"type\":\"text\",\"text\":\"two\",\"cache_control\":{\"type\":\"ephemeral\"}}]");
-	assert_member(t, body, "messages", "[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"hi\"}]},"
-	    "{\"role\":\"assistant\",\"content\":[{\"type\":\"tool_use\",\"id\":\"c1\",\"name\":\"f\",\"input\":{}}]},"
-	    "{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"c1\",\"content\":"
-	    "[{\"type\":\"text\",\"text\":\"bad\"}],\"is_error\":true},{\"type\":\"text\",\"text\":\"and?\"}]},"
+	assert_member(t, body, "messages",
+	    "[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"hi\"}]},"
+	    "{\"role\":\"assistant\",\"content\":[{\"type\":\"tool_use\",\"id\":\"c1\",\"name\":"
+	    "\"f\",\"input\":{}}]},"
+	    "{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"c1\","
+	    "\"content\":"
+	    "[{\"type\":\"text\",\"text\":\"bad\"}],\"is_error\":true},{\"type\":\"text\",\"text\":"
+	    "\"and?\"}]},"
 	    "{\"role\":\"system\",\"content\":[{\"type\":\"text\",\"text\":\"later\"}]}]");
 	assert_member(t, body, "max_tokens", "8192");
 	assert_member(t, body, "stream", NULL);
@@ -270,17 +293,24 @@ test_media(void **state)
 		const char *want;
 	} rows[] = {
 	    {PART_IMAGE, {.source = MEDIA_BASE64, .data = {"QUJD", 4}, .type = {"image/jpeg", 10}},
-	        "{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"image/jpeg\",\"data\":\"QUJD\"}}"},
+		"{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"image/"
+		"jpeg\",\"data\":\"QUJD\"}}"},
 	    {PART_IMAGE, {.source = MEDIA_URL, .data = {"https://x/", 10}},
-	        "{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"https://x/\"}}"},
+		"{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"https://x/\"}}"},
 	    {PART_FILE, {.source = MEDIA_BASE64, .data = {"JVBE", 4}, .filename = {"a.pdf", 5}},
-	        "{\"type\":\"document\",\"source\":{\"type\":\"base64\",\"media_type\":\"application/pdf\",\"data\":\"JVBE\"},\"title\":\"a.pdf\"}"},
-	    {PART_FILE, {.source = MEDIA_BASE64, .data = {"aMOpIQ==", 8}, .type = {"text/markdown", 13}},
-	        "{\"type\":\"document\",\"source\":{\"type\":\"text\",\"media_type\":\"text/plain\",\"data\":\"h\xc3\xa9!\"}}"},
-	    {PART_FILE, {.source = MEDIA_TEXT, .data = {"t", 1}, .context = {"c", 1}, .citations = 1},
-	        "{\"type\":\"document\",\"source\":{\"type\":\"text\",\"media_type\":\"text/plain\",\"data\":\"t\"},\"context\":\"c\",\"citations\":{\"enabled\":true}}"},
+		"{\"type\":\"document\",\"source\":{\"type\":\"base64\",\"media_type\":"
+		"\"application/pdf\",\"data\":\"JVBE\"},\"title\":\"a.pdf\"}"},
+	    {PART_FILE,
+		{.source = MEDIA_BASE64, .data = {"aMOpIQ==", 8}, .type = {"text/markdown", 13}},
+		"{\"type\":\"document\",\"source\":{\"type\":\"text\",\"media_type\":\"text/"
+		"plain\",\"data\":\"h\xc3\xa9!\"}}"},
+	    {PART_FILE,
+		{.source = MEDIA_TEXT, .data = {"t", 1}, .context = {"c", 1}, .citations = 1},
+		"{\"type\":\"document\",\"source\":{\"type\":\"text\",\"media_type\":\"text/"
+		"plain\",\"data\":\"t\"},\"context\":\"c\",\"citations\":{\"enabled\":true}}"},
 	    {PART_FILE, {.source = MEDIA_BASE64, .data = {"QUJD", 4}, .type = {"image/png", 9}},
-	        "{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"image/png\",\"data\":\"QUJD\"}}"},
+		"{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"image/"
+		"png\",\"data\":\"QUJD\"}}"},
 	};
 	struct bench *t = *state;
 
@@ -311,16 +341,23 @@ test_parameters(void **state)
 	q->parallel_tools = 0;
 	q->reasoning.effort = EFFORT_NONE;
 	q->user = span_of("someone@example.com");
-	q->format = (struct canon_format){.kind = FORMAT_SCHEMA, .name = span_of("n"), .schema = span_of("{\"a\":1}"), .strict = 1};
+	q->format = (struct canon_format){.kind = FORMAT_SCHEMA,
+	    .name = span_of("n"),
+	    .schema = span_of("{\"a\":1}"),
+	    .strict = 1};
 	body = encode(t, q);
 	tools = json_get(body, "tools");
 	assert_json(t, json_at(tools, 0)->raw,
 	    span_of("{\"name\":\"f\",\"input_schema\":{\"type\":\"object\",\"properties\":{}}}"));
-	assert_json(t, json_at(tools, 1)->raw, span_of("{\"type\":\"web_search_20250305\",\"name\":\"web_search\"}"));
-	assert_member(t, body, "tool_choice", "{\"type\":\"auto\",\"disable_parallel_tool_use\":true}");
+	assert_json(t, json_at(tools, 1)->raw,
+	    span_of("{\"type\":\"web_search_20250305\",\"name\":\"web_search\"}"));
+	assert_member(
+	    t, body, "tool_choice", "{\"type\":\"auto\",\"disable_parallel_tool_use\":true}");
 	assert_member(t, body, "thinking", "{\"type\":\"disabled\"}");
-	assert_member(t, body, "output_config", "{\"format\":{\"type\":\"json_schema\",\"schema\":{\"a\":1}}}");
-	assert_int_equal(json_get(json_get(body, "metadata"), "user_id")->raw.n, 66); /* a digest, no address */
+	assert_member(t, body, "output_config",
+	    "{\"format\":{\"type\":\"json_schema\",\"schema\":{\"a\":1}}}");
+	assert_int_equal(
+	    json_get(json_get(body, "metadata"), "user_id")->raw.n, 66); /* a digest, no address */
 
 	q->tool_choice.kind = CHOICE_NONE;
 	q->reasoning.effort = EFFORT_MINIMAL;
@@ -379,7 +416,8 @@ test_old_format(void **state)
 	const struct json *body = encode(t, q);
 
 	assert_int_equal(q->format.kind, FORMAT_SCHEMA);
-	assert_member(t, body, "output_format", "{\"type\":\"json_schema\",\"schema\":{\"type\":\"object\"}}");
+	assert_member(t, body, "output_format",
+	    "{\"type\":\"json_schema\",\"schema\":{\"type\":\"object\"}}");
 	assert_member(t, body, "output_config", NULL);
 }
 
@@ -390,15 +428,18 @@ thinking_with(struct bench *t, const struct canon_signature *s)
 {
 	struct span text = signature_wrap(t->a, s);
 
-	return arena_printf(t->a, "{\"role\":\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"h\","
-	    "\"signature\":\"%.*s\"},{\"type\":\"text\",\"text\":\"t\"}]}", (int)text.n, text.p);
+	return arena_printf(t->a,
+	    "{\"role\":\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"h\","
+	    "\"signature\":\"%.*s\"},{\"type\":\"text\",\"text\":\"t\"}]}",
+	    (int)text.n, text.p);
 }
 
 /* Trap: a signature of another provider sent to Anthropic. */
 static void
 test_no_foreign_signature(void **state)
 {
-	static const char left[] = "[{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"t\"}]}]";
+	static const char left[] =
+	    "[{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"t\"}]}]";
 	struct bench *t = *state;
 	struct canon_signature s = {.data = span_of("sig"), .origin = ORIGIN_GOOGLE};
 	struct canon_request *q = ask_messages(t, thinking_with(t, &s));
@@ -412,7 +453,8 @@ test_no_foreign_signature(void **state)
 	assert_member(t, encode(t, ask_messages(t, thinking_with(t, &s))), "messages", left);
 	s = (struct canon_signature){.data = span_of("real"), .origin = ORIGIN_ANTHROPIC};
 	assert_member(t, encode(t, ask_messages(t, thinking_with(t, &s))), "messages",
-	    "[{\"role\":\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"h\",\"signature\":\"real\"},"
+	    "[{\"role\":\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"h\","
+	    "\"signature\":\"real\"},"
 	    "{\"type\":\"text\",\"text\":\"t\"}]}]");
 }
 
@@ -420,7 +462,8 @@ test_no_foreign_signature(void **state)
 static void
 test_empty_thinking(void **state)
 {
-	static const char message[] = "[{\"role\":\"assistant\",\"content\":["
+	static const char message[] =
+	    "[{\"role\":\"assistant\",\"content\":["
 	    "{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"c2ln\"},"
 	    "{\"type\":\"redacted_thinking\",\"data\":\"ZGF0\"}]}]";
 	struct bench *t = *state;
@@ -442,27 +485,33 @@ static void
 test_marks(void **state)
 {
 	struct bench *t = *state;
-	struct canon_request *q = ask(t, "\"tools\":[{\"type\":\"web_search_20250305\",\"name\":\"web_search\","
-	    "\"cache_control\":{\"type\":\"ephemeral\",\"ttl\":\"1h\",\"scope\":\"x\"}}]");
+	struct canon_request *q =
+	    ask(t, "\"tools\":[{\"type\":\"web_search_20250305\",\"name\":\"web_search\","
+		   "\"cache_control\":{\"type\":\"ephemeral\",\"ttl\":\"1h\",\"scope\":\"x\"}}]");
 	struct canon_tool *tool = TAILQ_FIRST(&q->tools);
 
 	assert_true(tool->cache.set);
 	assert_text(tool->cache.ttl, "1h");
-	assert_member(t, encode(t, q), "tools", "[{\"type\":\"web_search_20250305\",\"name\":\"web_search\","
+	assert_member(t, encode(t, q), "tools",
+	    "[{\"type\":\"web_search_20250305\",\"name\":\"web_search\","
 	    "\"cache_control\":{\"type\":\"ephemeral\",\"ttl\":\"1h\",\"scope\":\"x\"}}]");
 	tool->cache.ttl = (struct span){NULL, 0};
-	assert_member(t, encode(t, q), "tools", "[{\"type\":\"web_search_20250305\",\"name\":\"web_search\","
+	assert_member(t, encode(t, q), "tools",
+	    "[{\"type\":\"web_search_20250305\",\"name\":\"web_search\","
 	    "\"cache_control\":{\"type\":\"ephemeral\",\"scope\":\"x\"}}]");
 	tool->cache.set = false;
-	assert_member(t, encode(t, q), "tools", "[{\"type\":\"web_search_20250305\",\"name\":\"web_search\"}]");
+	assert_member(t, encode(t, q), "tools",
+	    "[{\"type\":\"web_search_20250305\",\"name\":\"web_search\"}]");
 }
 
 static void
 test_citations(void **state)
 {
 	struct bench *t = *state;
-	struct canon_request *q = ask_messages(t, "{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"t\","
-	    "\"citations\":[{\"type\":\"web_search_result_location\",\"url\":\"u\",\"title\":\"T\",\"cited_text\":\"c\",\"encrypted_index\":\"\"}]}]}");
+	struct canon_request *q = ask_messages(t,
+	    "{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"t\","
+	    "\"citations\":[{\"type\":\"web_search_result_location\",\"url\":\"u\",\"title\":\"T\","
+	    "\"cited_text\":\"c\",\"encrypted_index\":\"\"}]}]}");
 	struct canon_part *p = TAILQ_FIRST(&turn_at(q, 0)->parts);
 
 	assert_int_equal(TAILQ_FIRST(&p->annotations)->kind, CITE_URL);
