@@ -18,23 +18,12 @@
 
 #include <sys/queue.h>
 
+#include "proto/dialect_id.h"
 #include "proto/json.h"
 #include "proto/jsonw.h"
 #include "shared/arena.h"
 #include "shared/base.h"
 #include "shared/buf.h"
-
-enum dialect_id {
-	DIALECT_NONE,
-	DIALECT_CHAT,      /* OpenAI Chat Completions and all that are like it */
-	DIALECT_RESPONSES, /* OpenAI Responses */
-	DIALECT_MESSAGES,  /* Anthropic Messages */
-	DIALECT_GEMINI,    /* Google generateContent */
-	DIALECT_COHERE,    /* Cohere v2 chat */
-	DIALECT_OLLAMA,    /* Ollama /api/chat */
-	DIALECT_CONVERSE,  /* AWS Bedrock Converse */
-	DIALECTS
-};
 
 struct canon_extra {
 	struct canon_extra *next;
@@ -407,8 +396,6 @@ const char *canon_effort_word(enum canon_effort e); /* NULL for UNSET */
 enum canon_effort canon_effort_of(struct span word); /* UNSET: unknown */
 /* Any upstream's word for the end (spec 14); FINISH_UNKNOWN. */
 enum canon_finish_reason canon_finish_of(struct span word);
-const char *dialect_word(enum dialect_id id); /* "openai-chat", … */
-enum dialect_id dialect_of(const char *word); /* DIALECT_NONE: unknown */
 
 static inline struct span
 span_of(const char *s)

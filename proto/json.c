@@ -212,7 +212,7 @@ json_int(const struct json *j, int64_t *out)
 }
 
 bool
-json_true(const struct json *j)
+json_yes(const struct json *j)
 {
 	return json_is(j, 't');
 }

@@ -13,7 +13,7 @@
  * json_name    unescaped name of a member, the same way.
  * json_equals  is a string with exactly this text. json_name_is: the name is exactly this.
  * json_int     an integer value (1, 1.0 and 1e2 count, also "1" in quotes); false otherwise.
- * json_true    is `true`. json_tri: 1 true, 0 false, -1 anything else.
+ * json_yes    is `true`. json_tri: 1 true, 0 false, -1 anything else.
  * json_compact appends the value without insignificant white space; spelling of numbers and strings is kept.
  * json_same    same value: members in any order, numbers and strings compared by value. For tests and for the schema pass.
  */
@@ -49,7 +49,7 @@ struct span json_name(struct arena *a, const struct json *j);
 bool json_equals(const struct json *j, const char *text);
 bool json_name_is(const struct json *j, const char *name);
 bool json_int(const struct json *j, int64_t *out);
-bool json_true(const struct json *j);
+bool json_yes(const struct json *j);
 int json_tri(const struct json *j);
 int json_compact(struct buf *b, const struct json *j);
 bool json_same(const struct json *x, const struct json *y);

@@ -135,7 +135,7 @@ set(struct profile *p, const struct row *row, const struct json *value)
 
 	switch (row->kind) {
 	case ROW_BOOL: {
-		bool on = json_true(value);
+		bool on = json_yes(value);
 
 		memcpy(at, &on, sizeof on);
 		return json_is_bool(value);

@@ -114,7 +114,7 @@ read_numbers(struct arena *a, struct canon_request *q, const struct json *root)
 		*numbers[i].to = wire_number(a, json_get(root, numbers[i].name));
 	q->has_max = json_int(json_get(root, "max_tokens"), &q->max_out);
 	q->logprobs = json_tri(json_get(root, "logprobs"));
-	q->stream = json_true(json_get(root, "stream"));
+	q->stream = json_yes(json_get(root, "stream"));
 }
 
 static void

@@ -138,7 +138,7 @@ ollama_decode(void *state, const struct frame *f, const struct canon_sink *sink)
 	    ollama_time(json_text(s, json_get(line, "created_at"))));
 	if (r == 0)
 		r = take_message(d, json_get(line, "message"));
-	if (r == 0 && json_true(json_get(line, "done")))
+	if (r == 0 && json_yes(json_get(line, "done")))
 		r = finish(d, line);
 	return r;
 }

@@ -69,7 +69,7 @@ read_function(
 	if (schema != NULL)
 		t->schema = schema->raw;
 	t->strict = json_tri(json_get(j, "strict"));
-	t->defer_loading = json_true(json_get(j, "defer_loading"));
+	t->defer_loading = json_yes(json_get(j, "defer_loading"));
 	return canon_extras(a, &t->src, j, known);
 }
 
@@ -90,7 +90,7 @@ read_custom(struct arena *a, const struct json *j, struct canon_tools *to, struc
 	t->description = responses_text(a, j, "description");
 	if (format != NULL)
 		t->grammar = format->raw;
-	t->defer_loading = json_true(json_get(j, "defer_loading"));
+	t->defer_loading = json_yes(json_get(j, "defer_loading"));
 	return canon_extras(a, &t->src, j, known);
 }
 

@@ -130,7 +130,7 @@ recording_load(struct arena *a, const char *path, struct recording *r)
 			r->framing = framings[i].framing;
 	request = json_get(root, "request");
 	response = json_get(root, "response");
-	r->stream = json_true(json_get(root, "stream"));
+	r->stream = json_yes(json_get(root, "stream"));
 	r->path = json_text(a, json_get(root, "path"));
 	r->provider = json_text(a, json_get(root, "provider"));
 	r->betas = json_text(a, json_get(json_get(request, "headers"), "anthropic-beta"));
