@@ -1,5 +1,6 @@
 #include "master/compose.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,7 +11,6 @@
 #include "shared/log.h"
 #include "shared/snapshot.h"
 
-#define DEFAULT_CHAT_PATH "/chat/completions"
 #define URL_MAX 4096
 #define HEADER_MAX 65536
 
@@ -44,6 +44,7 @@ add_settings(struct composer *k)
 	s->require_key = require[c->require_api_key];
 	s->http2 = (uint32_t)c->upstream_http2;
 	s->allow_private = (uint32_t)c->allow_private_provider_urls;
+	s->fetch_private = (uint32_t)c->fetch_private;
 	s->max_header_size = (uint32_t)c->max_header_size;
 	s->max_headers = (uint32_t)c->max_headers;
 	s->max_body_size = (uint64_t)c->max_body_size;
@@ -55,6 +56,7 @@ add_settings(struct composer *k)
 	s->header_timeout_ms = (uint32_t)c->header_timeout;
 	s->body_timeout_ms = (uint32_t)c->body_timeout;
 	s->keepalive_timeout_ms = (uint32_t)c->keepalive_timeout;
+	s->keepalive_interval_ms = (uint32_t)c->keepalive_interval;
 	s->send_timeout_ms = (uint32_t)c->send_timeout;
 	s->connect_timeout_ms = (uint32_t)c->connect_timeout;
 	s->first_byte_timeout_ms = (uint32_t)c->first_byte_timeout;
@@ -138,25 +140,29 @@ provider_row(struct composer *k, const char *id, const struct catalog_provider *
 		row.alias = text(k, p->alias);
 		row.local = p->local;
 		row.builtin = p->builtin;
+		row.profile = text(k, p->profile);
 	}
 	if ((r = snapshot_add_provider(k->b, &row)) < 0)
 		return r;
 	return provider_remember(k, id, r);
 }
 
-/* An operator who pasted the complete URL means just that. */
+/*
+ * An operator who pasted the complete URL means just that; and a base URL with the /v1 that the path
+ * begins with has it once.
+ */
 static struct snap_str
-chat_url(struct composer *k, const char *base, const char *path)
+whole_url(struct composer *k, const char *base, const char *path)
 {
+	static const char version[] = "/v1";
 	struct buf url = BUF_INIT(URL_MAX);
 	struct snap_str s = {0};
-	size_t n = strlen(base), tail;
+	size_t n = strlen(base), tail = strlen(path), v = sizeof version - 1;
 
 	while (n > 0 && base[n - 1] == '/')
 		n--;
-	if (path == NULL)
-		path = DEFAULT_CHAT_PATH;
-	tail = strlen(path);
+	if (n >= v && memcmp(base + n - v, version, v) == 0 && strncmp(path, "/v1/", v + 1) == 0)
+		n -= v;
 	buf_add(&url, base, n);
 	if (n < tail || memcmp(base + n - tail, path, tail) != 0)
 		buf_str(&url, path);
@@ -166,14 +172,39 @@ chat_url(struct composer *k, const char *base, const char *path)
 	return s;
 }
 
-static struct snap_str
-auth_header(struct composer *k, const struct catalog_provider *p, const char *secret)
+/* What a connection speaks: what it was told to, else what its provider does, else Chat. */
+static void
+add_urls(struct composer *k, struct snap_conn *row, const struct connection *c,
+    const struct catalog_provider *p, const char *base)
 {
-	const char *name = p != NULL ? p->auth_header : "Authorization";
-	const char *scheme = p != NULL ? p->auth_scheme : "Bearer";
+	enum dialect_id own = c->dialect != NULL ? dialect_of(c->dialect) : DIALECT_NONE;
+
+	static_assert(DIALECTS <= SNAP_DIALECTS, "every dialect has its URL");
+	if (own == DIALECT_NONE && (p == NULL || p->dialect == DIALECT_NONE))
+		own = DIALECT_CHAT;
+	row->dialect = own != DIALECT_NONE ? own : p->dialect;
+	for (unsigned d = DIALECT_NONE + 1; d < DIALECTS && base != NULL; d++) {
+		const char *path = p != NULL ? p->path[d] : NULL;
+
+		if (own == d && path == NULL)
+			path = catalog_path(own);
+		if (path != NULL && (own == DIALECT_NONE || own == d))
+			row->url[d] = whole_url(k, base, path);
+	}
+}
+
+/* The provider's way, unless the connection speaks what its provider does not. */
+static struct snap_str
+auth_header(struct composer *k, const struct catalog_provider *p, enum dialect_id dialect,
+    const char *secret)
+{
+	const char *name = p != NULL ? p->auth_header : NULL;
+	const char *scheme = p != NULL ? p->auth_scheme : NULL;
 	struct buf line = BUF_INIT(HEADER_MAX);
 	struct snap_str s = {0};
 
+	if (p == NULL || (name != NULL && p->path[dialect] == NULL))
+		catalog_auth(dialect, &name, &scheme);
 	if (name == NULL || secret == NULL || secret[0] == '\0')
 		return s;
 	buf_addf(&line, "%s: ", name);
@@ -184,6 +215,26 @@ auth_header(struct composer *k, const struct catalog_provider *p, const char *se
 		s = snapshot_string(k->b, line.data, line.len);
 	buf_wipe(&line);
 	return s;
+}
+
+/* Parts of "ACCESS:SECRET:SESSION" stand alone in what an upstream may repeat. */
+static void
+hide_secret(const struct connection *c, const struct catalog_provider *p)
+{
+	const char *parts = c->secret != NULL && p != NULL && p->sigv4 ? strchr(c->secret, ':') : NULL;
+	char *copy = parts != NULL ? strdup(parts + 1) : NULL, *session;
+
+	log_secret(c->secret != NULL ? c->secret : "");
+	if (copy == NULL)
+		return;
+	if ((session = strchr(copy, ':')) != NULL) {
+		*session = '\0';
+		log_secret(session + 1);
+		explicit_bzero(session + 1, strlen(session + 1));
+	}
+	log_secret(copy);
+	explicit_bzero(copy, strlen(copy));
+	free(copy);
 }
 
 static int
@@ -209,15 +260,15 @@ add_connection(void *ctx, const struct connection *c)
 	row.http2 = (uint32_t)(c->http2 < 0 ? k->m->conf->upstream_http2 : c->http2);
 	row.id = text(k, c->id);
 	row.name = text(k, c->name);
-	if (base != NULL)
-		row.chat_url = chat_url(k, base, p != NULL ? p->chat_path : NULL);
-	row.auth_header = auth_header(k, p, c->secret);
+	add_urls(k, &row, c, p, base);
+	row.sign = p != NULL && p->sigv4 ? SIGN_SIGV4 : SIGN_NONE;
+	row.auth_header = auth_header(k, p, (enum dialect_id)row.dialect, c->secret);
 	row.secret = text(k, c->secret);
 	row.headers = text(k, p != NULL ? p->headers : NULL);
 	if ((r = snapshot_add_conn(k->b, &row)) < 0)
 		return r;
 	live_conn_bind(k->m->live, c->slot, row.id_hash);
-	log_secret(c->secret != NULL ? c->secret : "");
+	hide_secret(c, p);
 	return 0;
 }
 

@@ -25,6 +25,7 @@ connection_free(struct conf_connection *n)
 	free(n->name);
 	free(n->provider);
 	free(n->base_url);
+	free(n->dialect);
 	secret_free(n->key);
 	for (unsigned i = 0; i < n->nmodels; i++)
 		free(n->models[i]);
@@ -468,7 +469,8 @@ static bool
 same_connection(const struct conf_connection *a, const struct conf_connection *b)
 {
 	if (!same_text(a->name, b->name) || !same_text(a->provider, b->provider) ||
-	    !same_text(a->base_url, b->base_url) || !same_text(a->key, b->key) ||
+	    !same_text(a->base_url, b->base_url) || !same_text(a->dialect, b->dialect) ||
+	    !same_text(a->key, b->key) ||
 	    a->nmodels != b->nmodels || a->priority != b->priority || a->enabled != b->enabled ||
 	    a->insecure != b->insecure || a->http2 != b->http2)
 		return false;

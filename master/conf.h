@@ -32,7 +32,7 @@ struct conf_listen {
 
 /* A connection or key that stands in the file; it wins over one of the same name in the store. */
 struct conf_connection {
-	char *name, *provider, *base_url, *key; /* key: from key, key_file or key_env; NULL: none */
+	char *name, *provider, *base_url, *dialect, *key; /* key: from key, key_file or key_env; NULL: none */
 	char **models;
 	unsigned nmodels;
 	int priority;

@@ -109,6 +109,7 @@ put_connection(struct buf *out, const struct conf_connection *n)
 	put_open(out, "connection", n->name);
 	put_text(out, "provider", n->provider);
 	put_text(out, "base_url", n->base_url);
+	put_text(out, "dialect", n->dialect);
 	put_text(out, "key", n->key != NULL ? HIDDEN : NULL);
 	if (n->nmodels > 0) {
 		buf_str(out, "\tmodels = {");

@@ -117,6 +117,7 @@ SETTER(listen_certificate, conf_listen, return set_path(&x->certificate, value, 
 SETTER(listen_private_key, conf_listen, return set_path(&x->private_key, value, from);)
 SETTER(connection_provider, conf_connection, return set_text(&x->provider, value);)
 SETTER(connection_base_url, conf_connection, return set_text(&x->base_url, value);)
+SETTER(connection_dialect, conf_connection, return set_text(&x->dialect, value);)
 SETTER(connection_key, conf_connection, return set_key(&x->key, strdup(value), why);)
 SETTER(connection_key_file, conf_connection, return key_from_file(&x->key, value, from, why);)
 SETTER(connection_key_env, conf_connection, return key_from_env(&x->key, value, from, why);)
@@ -219,6 +220,7 @@ const struct member members[] = {
     {"listen", "mode", listen_mode, false},
     {"connection", "provider", connection_provider, false},
     {"connection", "base_url", connection_base_url, false},
+    {"connection", "dialect", connection_dialect, false},
     {"connection", "key", connection_key, false},
     {"connection", "key_file", connection_key_file, false},
     {"connection", "key_env", connection_key_env, false},

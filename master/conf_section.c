@@ -248,6 +248,21 @@ base_url_check(const struct conf *c, const struct conf_connection *n,
 	return r;
 }
 
+static int
+dialect_check(const struct conf_connection *n, const struct catalog_provider *p, struct buf *err)
+{
+	if (n->dialect == NULL || (!p->builtin && dialect_of(n->dialect) != DIALECT_NONE))
+		return 0;
+	if (p->builtin) {
+		buf_addf(err, "%s is built in and takes no dialect", p->id);
+		return E_RANGE;
+	}
+	buf_addf(err, "option \"dialect\": value \"%.40s\" is not known; allowed:", n->dialect);
+	for (unsigned d = DIALECT_NONE + 1; d < DIALECTS; d++)
+		buf_addf(err, " %s", dialect_word((enum dialect_id)d));
+	return E_RANGE;
+}
+
 int
 connection_complete(const struct conf *c, const struct conf_connection *n, struct buf *err)
 {
@@ -258,6 +273,8 @@ connection_complete(const struct conf *c, const struct conf_connection *n, struc
 		r = provider_check(c, n, p, err);
 	if (r == 0)
 		r = base_url_check(c, n, p, err);
+	if (r == 0)
+		r = dialect_check(n, p, err);
 	if (r == 0 && n->key == NULL && p->key_required) {
 		buf_addf(err, "%s needs a key; allowed: one of key, key_file, key_env", p->id);
 		r = E_RANGE;

@@ -27,6 +27,7 @@ conf_row(struct master *m, const struct conf_connection *f, struct connection *c
 	*c = (struct connection){.name = strdup(f->name),
 	    .provider = registry_strdup(f->provider),
 	    .base_url = registry_strdup(f->base_url),
+	    .dialect = registry_strdup(f->dialect),
 	    .secret = registry_strdup(f->key),
 	    .priority = f->priority,
 	    .http2 = f->http2,
@@ -155,6 +156,7 @@ connection_copy(const struct connection *from, struct connection *to)
 	to->name = strdup(from->name);
 	to->provider = strdup(from->provider);
 	to->base_url = registry_strdup(from->base_url);
+	to->dialect = registry_strdup(from->dialect);
 	to->secret = registry_strdup(from->secret);
 	to->models = calloc(from->nmodels ? from->nmodels : 1, sizeof *to->models);
 	to->nmodels = 0;
@@ -165,7 +167,8 @@ connection_copy(const struct connection *from, struct connection *to)
 		to->nmodels++;
 	}
 	if (to->name && to->provider && to->models && to->nmodels == from->nmodels &&
-	    (to->base_url || !from->base_url) && (to->secret || !from->secret))
+	    (to->base_url || !from->base_url) && (to->dialect || !from->dialect) &&
+	    (to->secret || !from->secret))
 		return 0;
 	connection_clear(to);
 	return E_NOMEM;

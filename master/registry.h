@@ -22,6 +22,7 @@ struct connection {
 	char *name;      /* unique; [A-Za-z0-9._-]{1,64} */
 	char *provider;  /* catalogue id, or the name of the connection itself when it is a bare base URL */
 	char *base_url;  /* as given; NULL: the catalogue's */
+	char *dialect;   /* the only one that it speaks, a word of dialect_word; NULL: the provider's; without one openai-chat */
 	char *secret;    /* NULL: none */
 	char **models;   /* offered besides the catalogue's */
 	unsigned nmodels;

@@ -102,6 +102,21 @@ check_base_url(const struct master *m, const struct connection *c, const struct 
 }
 
 static int
+check_dialect(const struct connection *c, const struct catalog_provider *p, struct buf *err)
+{
+	if (!c->dialect || (!(p && p->builtin) && dialect_of(c->dialect) != DIALECT_NONE))
+		return 0;
+	if (p && p->builtin) {
+		buf_addf(err, "%s is built in: it takes no dialect", p->id);
+		return E_RANGE;
+	}
+	buf_addf(err, "dialect \"%.40s\" is not known; allowed:", c->dialect);
+	for (unsigned d = DIALECT_NONE + 1; d < DIALECTS; d++)
+		buf_addf(err, " %s", dialect_word((enum dialect_id)d));
+	return E_RANGE;
+}
+
+static int
 check_secret(const struct connection *c, const struct catalog_provider *p, struct buf *err)
 {
 	if (!c->secret || !*c->secret) {
@@ -196,6 +211,8 @@ connection_check(const struct master *m, struct connection *c, struct buf *err)
 		c->base_url = NULL;
 	}
 	r = check_base_url(m, c, p, err);
+	if (r == 0)
+		r = check_dialect(c, p, err);
 	if (r == 0)
 		r = check_secret(c, p, err);
 	if (r == 0)

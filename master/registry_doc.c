@@ -124,8 +124,8 @@ connection_encode(const struct master *m, const struct connection *c)
 		if (!sealed)
 			return NULL;
 	}
-	o = json_pack("{s:s, s:s, s:s*, s:s*, s:o, s:i, s:o, s:b, s:b, s:i, s:I, s:I}", "name",
-	    c->name, "provider", c->provider, "base_url", c->base_url, "secret", sealed, "models",
+	o = json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:o, s:i, s:o, s:b, s:b, s:i, s:I, s:I}", "name",
+	    c->name, "provider", c->provider, "base_url", c->base_url, "dialect", c->dialect, "secret", sealed, "models",
 	    models_to_json(c), "priority", c->priority, "http2",
 	    c->http2 < 0 ? json_null() : json_boolean(c->http2), "enabled", c->enabled, "insecure",
 	    c->insecure, "slot", (int)c->slot, "created_us", (json_int_t)c->created_wall_us,
@@ -182,15 +182,15 @@ int
 connection_decode(const struct master *m, const struct doc *d, struct connection *c)
 {
 	json_t *o = json_loadb(d->json, d->n, 0, NULL), *models = NULL, *http2 = NULL;
-	const char *name, *provider, *base_url = NULL, *sealed = NULL;
+	const char *name, *provider, *base_url = NULL, *dialect = NULL, *sealed = NULL;
 	int enabled, insecure, slot, r = E_SYNTAX;
 	json_int_t created, updated;
 
 	*c = (struct connection){0};
 	if (!o || strlen(d->id) >= sizeof c->id)
 		goto out;
-	if (json_unpack(o, "{s:s, s:s, s?s, s?s, s:o, s:i, s:o, s:b, s:b, s:i, s:I, s:I}", "name",
-		&name, "provider", &provider, "base_url", &base_url, "secret", &sealed, "models",
+	if (json_unpack(o, "{s:s, s:s, s?s, s?s, s?s, s:o, s:i, s:o, s:b, s:b, s:i, s:I, s:I}", "name",
+		&name, "provider", &provider, "base_url", &base_url, "dialect", &dialect, "secret", &sealed, "models",
 		&models, "priority", &c->priority, "http2", &http2, "enabled", &enabled, "insecure",
 		&insecure, "slot", &slot, "created_us", &created, "updated_us", &updated) != 0)
 		goto out;
@@ -200,13 +200,15 @@ connection_decode(const struct master *m, const struct doc *d, struct connection
 	c->name = strdup(name);
 	c->provider = strdup(provider);
 	c->base_url = registry_strdup(base_url);
+	c->dialect = registry_strdup(dialect);
 	c->http2 = json_is_null(http2) ? -1 : json_is_true(http2);
 	c->enabled = enabled;
 	c->insecure = insecure;
 	c->slot = (unsigned)slot;
 	c->created_wall_us = (uint64_t)created;
 	c->updated_wall_us = (uint64_t)updated;
-	r = c->name && c->provider && (c->base_url || !base_url) ? models_from_json(models, c)
+	r = c->name && c->provider && (c->base_url || !base_url) && (c->dialect || !dialect)
+		? models_from_json(models, c)
 								 : E_NOMEM;
 	if (r == 0)
 		open_secret(m, sealed, c);
@@ -226,6 +228,7 @@ connection_clear(struct connection *c)
 	free(c->name);
 	free(c->provider);
 	free(c->base_url);
+	free(c->dialect);
 	for (unsigned i = 0; i < c->nmodels; i++)
 		free(c->models[i]);
 	free(c->models);

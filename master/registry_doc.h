@@ -3,7 +3,7 @@
  * master/registry*.c.
  *
  * Documents, in the store's table "config":
- *   connection/<id>   {"name","provider","base_url"?,"secret"?:
+ *   connection/<id>   {"name","provider","base_url"?,"dialect"?,"secret"?:
  * sealed,"models":[],"priority","http2": true|false|null,
  *                      "enabled","insecure","slot","created_us","updated_us"}
  *   key/<id>          {"name","prefix","digest": hex,"scopes":

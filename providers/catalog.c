@@ -16,10 +16,39 @@ struct entry {
 	json_t *document;
 	struct catalog_model *models;
 	struct buf headers;
+	char *profile;
 };
 
 static struct entry *entries;
 static unsigned nentries;
+
+/* ---- dialects ---- */
+
+/* What every service of a dialect has in common. */
+static const struct {
+	const char *path, *header, *scheme;
+} usual[DIALECTS] = {
+    [DIALECT_CHAT] = {"/chat/completions", "Authorization", "Bearer"},
+    [DIALECT_RESPONSES] = {"/responses", "Authorization", "Bearer"},
+    [DIALECT_MESSAGES] = {"/messages", "x-api-key", ""},
+    [DIALECT_GEMINI] = {"/models/{model}", "x-goog-api-key", ""},
+    [DIALECT_COHERE] = {"/v2/chat", "Authorization", "Bearer"},
+    [DIALECT_OLLAMA] = {"/api/chat", "Authorization", "Bearer"},
+    [DIALECT_CONVERSE] = {"/model/{model}", "Authorization", "Bearer"},
+};
+
+const char *
+catalog_path(enum dialect_id dialect)
+{
+	return usual[dialect].path;
+}
+
+void
+catalog_auth(enum dialect_id dialect, const char **header, const char **scheme)
+{
+	*header = usual[dialect].header;
+	*scheme = usual[dialect].scheme;
+}
 
 /* A string member; NULL when it is absent or null. */
 static const char *
@@ -84,6 +113,40 @@ load_models(struct entry *e)
 	return 0;
 }
 
+/* "dialects": a list of words, the first is the one that is spoken to clients of others. */
+static int
+load_dialects(struct entry *e, const json_t *dialects)
+{
+	size_t n = json_array_size(dialects);
+
+	if (e->p.builtin)
+		return 0;
+	e->p.dialect = n > 0 ? dialect_of(json_string_value(json_array_get(dialects, 0)))
+			     : DIALECT_CHAT;
+	for (size_t i = 0; i < n; i++) {
+		enum dialect_id d = dialect_of(json_string_value(json_array_get(dialects, i)));
+
+		if (d == DIALECT_NONE)
+			return E_SYNTAX;
+		e->p.path[d] = usual[d].path;
+	}
+	if (e->p.chat_path[0] != '\0')
+		e->p.path[DIALECT_CHAT] = e->p.chat_path;
+	return e->p.path[e->p.dialect] != NULL ? 0 : E_SYNTAX;
+}
+
+static int
+load_profile(struct entry *e, const json_t *profile)
+{
+	if (profile == NULL)
+		return 0;
+	e->profile = json_dumps(profile, JSON_COMPACT);
+	if (e->profile == NULL)
+		return E_NOMEM;
+	e->p.profile = e->profile;
+	return 0;
+}
+
 static int
 load_entry(struct entry *e, const struct catalog_text *text)
 {
@@ -106,10 +169,16 @@ load_entry(struct entry *e, const struct catalog_text *text)
 	    .models_path = text_of(d, "models_path"),
 	    .auth_header = text_of(auth, "header"),
 	    .auth_scheme = text_or(auth, "scheme", ""),
+	    .profile = "",
+	    .sigv4 = strcmp(text_or(auth, "sign", ""), "sigv4") == 0,
 	    .local = json_is_true(json_object_get(d, "local")),
 	    .builtin = json_is_true(json_object_get(d, "builtin")),
 	    .key_required = json_is_true(json_object_get(auth, "required"))};
 	r = load_headers(e);
+	if (r == 0)
+		r = load_dialects(e, json_object_get(d, "dialects"));
+	if (r == 0)
+		r = load_profile(e, json_object_get(d, "profile"));
 	return r < 0 ? r : load_models(e);
 }
 
@@ -137,6 +206,7 @@ catalog_free(void)
 	for (unsigned i = 0; i < nentries; i++) {
 		json_decref(entries[i].document);
 		free(entries[i].models);
+		free(entries[i].profile);
 		buf_clear(&entries[i].headers);
 	}
 	free(entries);

@@ -10,6 +10,9 @@
  * address_private / address_forbidden  the same rules for a resolved address (checked again when connecting). An address
  *                family that no upstream has is both.
  *
+ * catalog_path   what stands behind the base URL for a dialect, where a provider does not say otherwise; NULL for DIALECT_NONE.
+ * catalog_auth   the header line of a credential that a dialect usually wants, for servers that are in no catalogue: name and scheme.
+ *
  * Strings that may be NULL say so; the others are "" when there is nothing.
  */
 #ifndef OMNIROUTE_PROVIDERS_CATALOG_H
@@ -17,6 +20,7 @@
 
 #include <sys/socket.h>
 
+#include "proto/dialect_id.h"
 #include "shared/base.h"
 
 struct catalog_model {
@@ -27,7 +31,11 @@ struct catalog_model {
 struct catalog_provider {
 	const char *id, *alias, *name, *category, *website, *notes;
 	const char *base_url;    /* NULL: the operator must give one */
-	const char *chat_path, *models_path; /* behind the base URL; models_path NULL: it lists no models in this form */
+	enum dialect_id dialect;     /* its first */
+	const char *path[DIALECTS];  /* behind the base URL, "{model}" in it for the model; NULL: it does not speak this dialect */
+	const char *chat_path, *models_path; /* of Chat; "" none. models_path NULL: it lists no models in this form */
+	const char *profile; /* JSON object for profile_parse; "" none: the defaults of the dialect */
+	bool sigv4;    /* requests are signed with AWS keys, "ACCESS:SECRET[:SESSION]" */
 	const char *auth_header, *auth_scheme; /* "Authorization", "Bearer"; header NULL: no credential */
 	const char *headers; /* further header lines, each ended by LF; "" none */
 	bool local;   /* loopback and private addresses are allowed */
@@ -42,6 +50,9 @@ void catalog_free(void);
 unsigned catalog_count(void);
 const struct catalog_provider *catalog_at(unsigned i);
 const struct catalog_provider *catalog_find(const char *id_or_alias);
+
+const char *catalog_path(enum dialect_id dialect);
+void catalog_auth(enum dialect_id dialect, const char **header, const char **scheme);
 
 int catalog_base_url_check(const char *url, bool allow_private) must_check;
 bool address_private(const struct sockaddr *sa);

@@ -5,8 +5,10 @@
 #   name          for people                               category      apikey free cheap local builtin
 #   website       where one gets a key                     notes         what a user of it should know
 #   base_url      https, or http when local; absent: the operator must give one
-#   chat_path, models_path   behind the base URL; no models_path: it has no list of models in this form
-#   auth          {header, scheme, required}: "header: scheme key"; header null: no credential
+#   dialects      what it speaks, ["openai-chat"] unless said otherwise; the first one is spoken to clients of all others
+#   chat_path, models_path   behind the base URL; no models_path: it has no list of models in this form. Other dialects have a fixed path
+#   profile       what it wants beyond its dialect: proto/profile.def
+#   auth          {header, scheme, required, sign}: "header: scheme key"; header null: no credential; sign "sigv4": AWS keys
 #   headers       {name: value}, sent with every request
 #   local         loopback and private addresses are allowed
 #   builtin       answered by the worker itself
@@ -15,8 +17,13 @@ use strict;
 use warnings;
 use JSON::PP;
 
-my %known = map { $_ => 1 } qw(id alias name category website base_url chat_path models_path auth headers local builtin models notes);
-my %auth_known  = map { $_ => 1 } qw(header scheme required);
+my %known = map { $_ => 1 } qw(id alias name category website base_url dialects chat_path models_path profile auth headers local builtin models notes);
+my %dialect = map { $_ => 1 } qw(openai-chat openai-responses anthropic-messages gemini cohere-v2 ollama-chat bedrock-converse);
+my %profile = map { $_ => 1 } map { /^(?:BOOL|WORD|NUMBER)\((\w+)/ ? $1 : () } do {
+	open my $fh, '<', (($0 =~ m{^(.*/)})[0] // './') . '../proto/profile.def' or die "proto/profile.def: $!\n";
+	<$fh>;
+};
+my %auth_known  = map { $_ => 1 } qw(header scheme required sign);
 my %model_known = map { $_ => 1 } qw(id name context_length max_output_tokens);
 my %category    = map { $_ => 1 } qw(apikey free cheap local builtin);
 my ($file, %taken);
@@ -44,6 +51,11 @@ sub check_auth {
 	my ($auth) = @_;
 	only('auth', $auth, \%auth_known);
 	fault('auth.header is missing (null: no credential)') unless exists $auth->{header};
+	if (exists $auth->{sign}) {
+		fault('auth.sign must be "sigv4"') unless ($auth->{sign} // '') eq 'sigv4';
+		fault('auth.header must be null where requests are signed') if defined $auth->{header};
+		flag('auth.required', $auth->{required});
+	}
 	return unless defined $auth->{header};
 	text('auth.header', $auth->{header}, qr/^[A-Za-z][A-Za-z0-9-]*$/);
 	text('auth.scheme', $auth->{scheme}, qr/^[A-Za-z]*$/);
@@ -83,7 +95,13 @@ sub check {
 	text('website',  $p->{website},  qr{^https://[^\s]+$}) if exists $p->{website};
 	text('base_url', $p->{base_url}, $local ? qr{^https?://[^\s?#@]+[^/\s?#@]$} : qr{^https://[^\s?#@]+[^/\s?#@]$})
 		if exists $p->{base_url};
-	text('chat_path', $p->{chat_path}, qr{^/[^\s#]+$}) unless $p->{builtin};
+	my @dialects = ref $p->{dialects} eq 'ARRAY' ? @{$p->{dialects}} : exists $p->{dialects} ? fault('dialects must be a list') : 'openai-chat';
+	my %speaks;
+	$dialect{$_ // ''} && !$speaks{$_}++ or fault('dialects: each once, of ' . join(' ', sort keys %dialect)) for @dialects;
+	fault('dialects must not be empty') unless @dialects;
+	text('chat_path', $p->{chat_path}, qr{^/[^\s#]+$}) if exists $p->{chat_path} || ($speaks{'openai-chat'} && !$p->{builtin});
+	fault('chat_path without openai-chat') if exists $p->{chat_path} && !$speaks{'openai-chat'};
+	only('profile', $p->{profile}, \%profile) if exists $p->{profile};
 	text('models_path', $p->{models_path}, qr{^/[^\s#]+$}) if exists $p->{models_path};
 	text('notes', $p->{notes}, qr/^.+$/) if exists $p->{notes};
 	check_auth($p->{auth});

@@ -45,7 +45,7 @@ struct usage_record {
 	uint64_t bytes_in, bytes_out;
 	uint32_t provider_slot, conn_slot;
 	uint32_t error; /* enum failure of the last attempt, 0 = none */
-	uint32_t reserved;
+	uint32_t tokens_cache_write; /* of tokens_in: written into a cache */
 	char request_id[40];
 	char key_id[40];     /* empty: no key */
 	char connection[40]; /* id */

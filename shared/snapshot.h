@@ -29,7 +29,8 @@
 #include "shared/base.h"
 
 #define SNAP_MAGIC UINT32_C(0x50534e4f)
-#define SNAP_VERSION 2
+#define SNAP_VERSION 3
+#define SNAP_DIALECTS 8 /* enum dialect_id of proto/canon.h */
 #define SNAP_DIGEST 32 /* BLAKE2b-256 of a client key, keyed with settings.key_salt */
 
 struct snap_str {
@@ -45,6 +46,7 @@ struct snap_settings {
 	uint32_t require_key; /* enum require_key */
 	uint32_t http2;       /* 1: offer HTTP/2 to TLS upstreams */
 	uint32_t allow_private; /* 1: base URLs in private ranges allowed for every provider */
+	uint32_t fetch_private; /* 1: media that a request points to may lie in private ranges */
 	uint32_t max_header_size, max_headers;
 	uint64_t max_body_size;
 	uint64_t max_body_memory;   /* of all bodies that a worker holds; 0: no limit */
@@ -58,7 +60,7 @@ struct snap_settings {
 	uint32_t upstream_keepalive; /* idle upstream connections kept per worker */
 	uint32_t cooldown_base_ms, cooldown_steps;
 	uint32_t log_level, log_json;
-	uint32_t pad;
+	uint32_t keepalive_interval_ms; /* silence of a stream before a sign of life; 0: none is given */
 	uint8_t key_salt[32];
 	struct snap_str access_log_format;
 	struct snap_str ca_file; /* empty: the system's */
@@ -90,7 +92,11 @@ struct snap_provider {
 	uint32_t local; /* 1: private addresses are allowed as base URL */
 	uint32_t builtin; /* 1: answered by the worker itself (echo) */
 	uint32_t pad;
+	struct snap_str profile; /* JSON for profile_parse; empty: the defaults of the dialect */
 };
+
+/* How a request is signed, where a header line that never changes is not enough. */
+enum snap_sign { SIGN_NONE, SIGN_SIGV4 };
 
 struct snap_conn {
 	struct snap_str id, name;
@@ -101,7 +107,13 @@ struct snap_conn {
 	uint32_t enabled;
 	uint32_t http2; /* 1: offer HTTP/2, as settings.http2 but for this one */
 	uint32_t insecure; /* 1: the certificate is not verified (operator's explicit wish) */
-	struct snap_str chat_url; /* complete URL of chat/completions */
+	uint32_t dialect; /* its first: spoken to a client whose own it does not have */
+	uint32_t sign;    /* enum snap_sign */
+	/*
+	 * By dialect: the URL of a whole answer; empty: it does not speak it. "{model}" stands for the model; what a stream or a count
+	 * is called instead is known to the worker.
+	 */
+	struct snap_str url[SNAP_DIALECTS];
 	struct snap_str auth_header; /* "Authorization: Bearer …", complete; empty: none */
 	struct snap_str secret; /* the bare credential, to keep it out of replies and logs */
 	struct snap_str headers; /* further header lines, each ended by LF; empty: none */

@@ -99,7 +99,8 @@ conn_is_sane(const struct block *b, const void *row)
 {
 	const struct snap_conn *c = row;
 
-	return c->slot < LIVE_CONNS && c->provider < b->head->providers.count;
+	return c->slot < LIVE_CONNS && c->provider < b->head->providers.count &&
+	       c->dialect < SNAP_DIALECTS && c->sign <= SIGN_SIGV4;
 }
 
 static bool

@@ -16,7 +16,7 @@
 #define SNAP_ALIGN 8u
 #define SNAP_MAX (UINT32_C(1) << 30) /* bytes of a whole snapshot */
 #define SNAP_NONE UINT32_MAX
-#define SNAP_STRS 8
+#define SNAP_STRS 13
 #define SNAP_SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 struct snapshot {

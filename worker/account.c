@@ -5,11 +5,20 @@
 
 #include "shared/clock.h"
 #include "shared/snapshot.h"
+#include "worker/ask.h"
 #include "worker/http.h"
 #include "worker/route.h"
 #include "worker/worker.h"
 
 #define CHARS_PER_TOKEN 4 /* of the estimate */
+
+/* As the record has room for. */
+static const char *const dialect_labels[DIALECTS] = {
+    [DIALECT_CHAT] = "openai-chat",
+    [DIALECT_RESPONSES] = "responses",
+    [DIALECT_MESSAGES] = "messages",
+    [DIALECT_GEMINI] = "gemini",
+};
 
 static void
 count(enum live_counter c, uint64_t by)
@@ -47,7 +56,7 @@ account_init(struct account *a)
 
 int
 account_open(struct account *a, const struct http_req *r, const struct snapshot *snap,
-    const struct snap_key *key, const struct chat_request *chat, bool stream)
+    const struct snap_key *key, const struct ask *ask, bool stream)
 {
 	uint64_t ago_us = (clock_now_ns() - r->start_ns) / NS_PER_US;
 	int cell = ring_open(worker.ring);
@@ -67,8 +76,8 @@ account_open(struct account *a, const struct http_req *r, const struct snapshot 
 	if (key != NULL)
 		set_text(rec->key_id, sizeof rec->key_id, snapshot_span(snap, key->id));
 	set_text(rec->model_asked, sizeof rec->model_asked,
-	    (struct span){chat->model, strlen(chat->model)});
-	strcpy(rec->dialect, "openai-chat");
+	    (struct span){ask->chat.model, strlen(ask->chat.model)});
+	strcpy(rec->dialect, dialect_labels[ask->dialect]);
 	show_open();
 	return 0;
 }
@@ -146,36 +155,41 @@ estimate(uint64_t bytes)
 	return bytes / CHARS_PER_TOKEN + (bytes % CHARS_PER_TOKEN != 0);
 }
 
-static void
-write_tokens(
-    struct account *a, const struct chat_stream *st, size_t asked, struct chat_usage *booked)
-{
-	struct chat_usage u = {0};
-	struct usage_record *rec = a->rec;
-
-	if (st != NULL && st->has_usage) {
-		u = st->usage;
-	} else if (st != NULL && (st->useful || st->finished)) {
-		u.in = estimate(asked);
-		u.out = estimate(st->text_bytes);
-		rec->flags |= USAGE_ESTIMATED;
-	}
-	rec->tokens_in = u.in;
-	rec->tokens_out = u.out;
-	rec->tokens_cached = u.cached;
-	rec->tokens_reasoning = u.reasoning;
-	if (booked != NULL)
-		*booked = u;
-	count(CTR_tokens_in, u.in);
-	count(CTR_tokens_out, u.out);
-	live_bump(&provider_of(a)->tokens_in, u.in);
-	live_bump(&provider_of(a)->tokens_out, u.out);
-}
-
 static uint32_t
 to_u32(uint64_t v)
 {
 	return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
+}
+
+static void
+write_tokens(
+    struct account *a, const struct translate_state *st, size_t asked, struct canon_usage *booked)
+{
+	struct canon_usage u = {0};
+	struct usage_record *rec = a->rec;
+
+	if (st != NULL && (st->useful || st->finished || st->usage.has_in || st->usage.has_out))
+		u = st->usage;
+	if (st != NULL && (st->useful || st->finished)) {
+		u.estimated |= !u.has_in || !u.has_out;
+		if (!u.has_in)
+			u.in_total = estimate(asked);
+		if (!u.has_out)
+			u.out_total = estimate(st->text_bytes);
+	}
+	if (u.estimated)
+		rec->flags |= USAGE_ESTIMATED;
+	rec->tokens_in = u.in_total;
+	rec->tokens_out = u.out_total;
+	rec->tokens_cached = u.in_cached;
+	rec->tokens_reasoning = u.out_reasoning;
+	rec->tokens_cache_write = to_u32(u.in_cache_write);
+	if (booked != NULL)
+		*booked = u;
+	count(CTR_tokens_in, u.in_total);
+	count(CTR_tokens_out, u.out_total);
+	live_bump(&provider_of(a)->tokens_in, u.in_total);
+	live_bump(&provider_of(a)->tokens_out, u.out_total);
 }
 
 static void
@@ -196,8 +210,8 @@ write_times(struct account *a)
 }
 
 void
-account_close(struct account *a, int status, uint32_t flags, const struct chat_stream *st,
-    size_t asked, uint64_t bytes_out, struct chat_usage *booked)
+account_close(struct account *a, int status, uint32_t flags, const struct translate_state *st,
+    size_t asked, uint64_t bytes_out, struct canon_usage *booked)
 {
 	if (a->cell < 0)
 		return;

@@ -15,15 +15,16 @@
  *
  * Tokens are what the upstream said, to the number. Where it said nothing of an answer that was
  * given, a quarter of the bytes of the question and of the text is written down, and
- * USAGE_ESTIMATED.
+ * USAGE_ESTIMATED; also for the one of the two numbers that an answer that was broken off lacks.
  */
 #ifndef OMNIROUTE_WORKER_ACCOUNT_H
 #define OMNIROUTE_WORKER_ACCOUNT_H
 
-#include "proto/openai_chat.h"
+#include "proto/translate.h"
 #include "shared/base.h"
 #include "shared/failure.h"
 
+struct ask;
 struct http_req;
 struct live_conn;
 struct snap_conn;
@@ -44,7 +45,7 @@ struct account {
 
 void account_init(struct account *a);
 int account_open(struct account *a, const struct http_req *r, const struct snapshot *snap,
-    const struct snap_key *key, const struct chat_request *chat, bool stream) must_check;
+    const struct snap_key *key, const struct ask *ask, bool stream) must_check;
 void account_attempt(struct account *a, const struct snap_provider *p, const struct snap_conn *conn,
     const char *model);
 void account_attempt_end(
@@ -52,7 +53,7 @@ void account_attempt_end(
 void account_first_byte(struct account *a);
 /* `st` NULL: nothing of an answer came. `asked` is the size of the messages. *booked (may be NULL):
  * what was written down. */
-void account_close(struct account *a, int status, uint32_t flags, const struct chat_stream *st,
-    size_t asked, uint64_t bytes_out, struct chat_usage *booked);
+void account_close(struct account *a, int status, uint32_t flags, const struct translate_state *st,
+    size_t asked, uint64_t bytes_out, struct canon_usage *booked);
 
 #endif

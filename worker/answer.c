@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/canon_error.h"
+#include "proto/dialect.h"
+#include "proto/openai_chat.h"
 #include "proto/scan.h"
 #include "shared/clock.h"
 #include "shared/err.h"
@@ -46,16 +49,26 @@ answer_reset(struct exchange *x)
 {
 	stream_close(&x->stream);
 	buf_clear(&x->body);
+	buf_clear(&x->out);
+	x->is_told = false;
 	x->answer = ANSWER_UNKNOWN;
 	x->failure = FAIL_NONE;
 	x->refused = 0;
 	x->blocked = false;
 }
 
+const struct translate_state *
+answer_state(struct exchange *x)
+{
+	if (x->answer == ANSWER_STREAM)
+		return stream_state(&x->stream);
+	return x->target.translate && x->translate != NULL ? translate_state(x->translate) : NULL;
+}
+
 /* ---- what the client is told beside the answer ---- */
 
-static void
-say_number(struct http_req *r, const char *name, uint64_t n)
+void
+answer_say_number(struct http_req *r, const char *name, uint64_t n)
 {
 	char text[24];
 
@@ -63,8 +76,8 @@ say_number(struct http_req *r, const char *name, uint64_t n)
 	http_header(r, name, text);
 }
 
-static void
-say_source(struct exchange *x)
+void
+answer_say_source(struct exchange *x)
 {
 	const struct snap_provider *p = x->route.provider;
 	struct span alias = snapshot_span(x->snap, p->alias);
@@ -74,7 +87,9 @@ say_source(struct exchange *x)
 	    x->req, "X-OmniRoute-Provider", alias.n > 0 ? alias : snapshot_span(x->snap, p->id));
 	http_header(x->req, "X-OmniRoute-Model", x->route.model);
 	if (x->attempts > 0)
-		say_number(x->req, "X-OmniRoute-Fallback-Attempts", x->attempts);
+		answer_say_number(x->req, "X-OmniRoute-Fallback-Attempts", x->attempts);
+	if (x->target.translate && translate_dropped(x->translate).n > 0)
+		http_header_span(x->req, "X-OmniRoute-Dropped", translate_dropped(x->translate));
 }
 
 /* The upstream's own content type if it is what we say it is: it may carry a charset. */
@@ -114,10 +129,9 @@ attempts_json(struct exchange *x)
 	return copy;
 }
 
-/* A failure that the gateway has found itself: its sentence, as an error body of an upstream's
- * would be. */
+/* A failure that the gateway has found itself, in Chat's shape. */
 static int
-own_error(struct buf *b, enum failure f)
+own_chat(struct buf *b, enum failure f)
 {
 	const struct failure_info *info = failure_info(f);
 	char message[256];
@@ -136,6 +150,23 @@ own_error(struct buf *b, enum failure f)
 	}
 }
 
+/* What a failure is called in a client's dialect. */
+static struct canon_error
+error_of(enum failure f)
+{
+	const struct failure_info *info = failure_info(f);
+
+	return (struct canon_error){.class = canon_error_of_status(info->status),
+	    .status = info->status,
+	    .message = span_of(info->message)};
+}
+
+static bool
+is_openai(const struct exchange *x)
+{
+	return x->ask.dialect == DIALECT_CHAT || x->ask.dialect == DIALECT_RESPONSES;
+}
+
 /* Every 429 and 503 that knows a time says it. */
 static void
 say_retry(struct exchange *x, int status)
@@ -145,35 +176,60 @@ say_retry(struct exchange *x, int status)
 	if ((status != 429 && status != 503) || headers_get(&x->head, "retry-after").p != NULL)
 		return;
 	if (route_first_free(&x->route, worker.live, now, &until) != NULL)
-		say_number(x->req, "Retry-After", route_wait_s(until, now));
+		answer_say_number(x->req, "Retry-After", route_wait_s(until, now));
+}
+
+/* The error as the client is to see it, and its status. */
+static int
+write_error(struct exchange *x, const struct attempt *last, struct buf *out, int *status)
+{
+	struct buf own = BUF_INIT(4096);
+	struct canon_error e = error_of(last->failure);
+	struct refusal q = {.client = x->ask.dialect,
+	    .upstream = last->dialect,
+	    .status = last->status,
+	    .body = collected(x),
+	    .type = headers_get(&x->head, "x-amzn-errortype"),
+	    .provider = snapshot_span(x->snap, x->route.provider->id),
+	    .told = x->is_told ? &x->told : NULL,
+	    .attempts = attempts_json(x),
+	    .wall_s = clock_wall_us() / 1000000};
+	int r = 0;
+
+	if (last->conn != &route_builtin)
+		q.secret = snapshot_span(x->snap, last->conn->secret);
+	if (e.status != 0) { /* one of ours */
+		q.told = &e;
+		q.status = e.status;
+		if (is_openai(x) && (r = own_chat(&own, last->failure)) == 0) {
+			q.told = NULL;
+			q.upstream = q.client;
+			q.body = (struct span){own.data, own.len};
+		}
+	}
+	if (r == 0)
+		r = refusal_tell(x->arena, out, &q, status);
+	buf_clear(&own);
+	return r;
 }
 
 void
 answer_error(struct exchange *x)
 {
 	const struct attempt *last = &x->attempt[x->attempts - 1];
-	struct buf own = BUF_INIT(4096), out = BUF_INIT(4 * REFUSAL_MAX);
-	int status = failure_info(last->failure)->status, r = 0;
-	struct span body = collected(x), secret = {NULL, 0};
+	struct buf out = BUF_INIT(4 * REFUSAL_MAX);
+	int status = 500, r;
 
-	if (last->conn != &route_builtin)
-		secret = snapshot_span(x->snap, last->conn->secret);
-	if (status == 0) {
-		status = last->status;
+	if (failure_info(last->failure)->status == 0)
 		headers_send(x->req, &x->head);
-	} else if ((r = own_error(&own, last->failure)) == 0) {
-		body = (struct span){own.data, own.len};
-	}
+	r = write_error(x, last, &out, &status);
 	say_retry(x, status);
-	if (r == 0)
-		r = refusal_body(&out, status, body, secret, attempts_json(x));
 	x->bytes_out = r == 0 ? out.len : 0;
 	exchange_end(x, r == 0 ? status : 500, 0, NULL, NULL);
 	if (r == 0)
 		http_reply(x->req, status, "application/json", out.data, out.len);
 	else
 		http_error(x->req, 500, NULL, NULL);
-	buf_clear(&own);
 	buf_clear(&out);
 }
 
@@ -243,32 +299,54 @@ end_odd(struct exchange *x)
 	end_not_good(x, FAIL_NOT_SSE);
 }
 
+void
+answer_give(
+    struct exchange *x, const struct translate_state *st, struct span body, const char *type)
+{
+	struct http_req *r = x->req;
+	struct canon_usage booked = {0};
+
+	exchange_set_state(x, XS_RELAY);
+	exchange_attempt_ended(x, FAIL_NONE);
+	answer_say_source(x);
+	answer_say_number(r, "X-OmniRoute-Latency-Ms", (clock_now_ns() - r->start_ns) / NS_PER_MS);
+	account_first_byte(&x->account);
+	x->bytes_out = body.n;
+	exchange_end(x, x->head.status, 0, st, &booked);
+	answer_say_number(r, "X-OmniRoute-Tokens-In", booked.in_total);
+	answer_say_number(r, "X-OmniRoute-Tokens-Out", booked.out_total);
+	http_reply(r, x->head.status, type, body.p, body.n);
+}
+
+/* What a whole answer in the client's dialect says. False: it is none. */
+static bool
+read_whole(struct exchange *x, struct span body, struct translate_state *st)
+{
+	struct chat_stream chat = {0};
+
+	*st = (struct translate_state){0};
+	if (x->ask.kind != ASK_ANSWER)
+		return scan_check(body.p, body.n, NULL) == 0;
+	if (x->target.dialect != DIALECT_CHAT)
+		return sniff_whole(x->arena, x->target.dialect, body, st);
+	if (!chat_chunk(&chat, body))
+		return false;
+	chat_told(&chat, st);
+	return true;
+}
+
 static void
 end_whole(struct exchange *x)
 {
-	struct http_req *r = x->req;
 	struct span body = collected(x);
-	struct chat_stream st = {0};
-	struct chat_usage booked = {0};
+	struct translate_state st;
 
-	if (!chat_chunk(&st, body)) {
+	if (!read_whole(x, body, &st))
 		exchange_attempt_failed(x, FAIL_NOT_JSON);
-		return;
-	}
-	if (st.error && !st.useful && !st.finished) {
+	else if (st.failed && !st.useful && !st.finished)
 		end_not_good(x, FAIL_STATUS_5XX);
-		return;
-	}
-	exchange_set_state(x, XS_RELAY);
-	exchange_attempt_ended(x, FAIL_NONE);
-	say_source(x);
-	say_number(r, "X-OmniRoute-Latency-Ms", (clock_now_ns() - r->start_ns) / NS_PER_MS);
-	account_first_byte(&x->account);
-	x->bytes_out = body.n;
-	exchange_end(x, x->head.status, 0, &st, &booked);
-	say_number(r, "X-OmniRoute-Tokens-In", booked.in);
-	say_number(r, "X-OmniRoute-Tokens-Out", booked.out);
-	http_reply(r, x->head.status, content_type(x, "application/json"), body.p, body.n);
+	else
+		answer_give(x, &st, body, content_type(x, "application/json"));
 }
 
 /* Events although none were asked for: put together, they are the answer that was. */
@@ -276,7 +354,9 @@ static void
 end_unasked(struct exchange *x)
 {
 	struct buf whole = BUF_INIT(settings(x)->max_response_size);
-	int r = unasked_join(x->arena, collected(x), settings(x)->max_event_size, &whole);
+	int r = x->target.dialect != DIALECT_CHAT
+		    ? E_SYNTAX
+		    : unasked_join(x->arena, collected(x), settings(x)->max_event_size, &whole);
 
 	if (r != 0) {
 		buf_clear(&whole);
@@ -290,25 +370,36 @@ end_unasked(struct exchange *x)
 
 /* ---- a stream ---- */
 
-static void
-begin_stream(struct exchange *x)
+const char *
+answer_type(const struct exchange *x)
+{
+	if (x->ask.array)
+		return "application/json";
+	return x->target.translate ? "text/event-stream; charset=utf-8"
+				   : content_type(x, "text/event-stream");
+}
+
+void
+answer_begin(struct exchange *x)
 {
 	exchange_set_state(x, XS_RELAY);
 	count(CTR_streams);
-	say_source(x);
+	answer_say_source(x);
 	http_header(x->req, "Cache-Control", "no-cache, no-transform");
 	http_header(x->req, "X-Accel-Buffering", "no");
 	account_first_byte(&x->account);
-	http_start(x->req, 200, content_type(x, "text/event-stream"), -1);
+	http_start(x->req, 200, answer_type(x), -1);
+	quiet_start(x, true);
 }
 
-static void
-forward(struct exchange *x, struct span out)
+void
+answer_forward(struct exchange *x, struct span out)
 {
 	if (out.n == 0)
 		return;
 	if (x->state == XS_CONNECT)
-		begin_stream(x);
+		answer_begin(x);
+	x->wrote_ns = clock_now_ns();
 	x->bytes_out += out.n;
 	x->blocked = http_write(x->req, out.p, out.n);
 }
@@ -324,7 +415,7 @@ take_stream(struct exchange *x, const char *p, size_t n)
 		return RELAY_PAUSE;
 	}
 	r = stream_take(&x->stream, p, n, &out);
-	forward(x, out); /* what was whole before it went wrong */
+	answer_forward(x, out); /* what was whole before it went wrong */
 	if (x->state == XS_DONE)
 		return RELAY_STOP;
 	if (r != 0) {
@@ -333,7 +424,7 @@ take_stream(struct exchange *x, const char *p, size_t n)
 	}
 	if (stream_failed(&x->stream))
 		return RELAY_STOP;
-	if (x->stream.st.done && x->relay != NULL)
+	if (stream_state(&x->stream)->ended && x->relay != NULL)
 		relay_linger(x->relay, AFTER_DONE_MS);
 	return RELAY_GO;
 }
@@ -343,7 +434,15 @@ static void
 end_failed_stream(struct exchange *x)
 {
 	struct span error = x->stream.error;
+	const struct translate_state *st = stream_state(&x->stream);
 
+	if (x->target.dialect != DIALECT_CHAT) {
+		x->is_told = true;
+		x->told = st->error;
+		x->refused = dialect_get(x->target.dialect)->error_status(&st->error);
+		exchange_attempt_failed(x, refusal_class(x->refused));
+		return;
+	}
 	buf_reset(&x->body);
 	x->body.max = STREAM_ERROR_MAX;
 	if (buf_add(&x->body, error.p, error.n) != 0)
@@ -358,26 +457,54 @@ end_unbegun_stream(struct exchange *x)
 {
 	if (stream_failed(&x->stream))
 		end_failed_stream(x);
-	else if (x->stream.st.done || (!x->stream.st.useful && !x->stream.st.finished))
+	else if (stream_state(&x->stream)->ended ||
+		 (!stream_state(&x->stream)->useful && !stream_state(&x->stream)->finished))
 		exchange_attempt_failed(x, FAIL_EMPTY);
 	else
 		exchange_attempt_failed(x, FAIL_CUT);
 }
 
-/* An end without [DONE] or finish_reason must not look like one: an error event stands there, and
- * no [DONE]. */
+/* The error that ends a stream whose bytes have passed: what the dialect's own encoder says of it.
+ */
+static void
+write_broken(struct exchange *x, enum failure f, struct buf *event)
+{
+	const struct failure_info *info = failure_info(f);
+	const struct dialect *d = dialect_get(x->ask.dialect);
+	struct canon_error e = error_of(f);
+	struct canon_request asked = {.from = x->ask.dialect};
+	const struct canon_event ev = {.type = EVENT_FAIL, .error = &e};
+	const struct encode_ctx ctx = {.arena = x->arena,
+	    .model = span_of(x->route.model),
+	    .now_s = clock_wall_us() / 1000000,
+	    .asked = &asked};
+	void *state;
+
+	if (x->ask.dialect == DIALECT_CHAT) {
+		(void)chat_error_event(event, info->status, NULL, NULL, info->message);
+		return;
+	}
+	if ((state = d->encoder_new(x->arena, &ctx)) == NULL)
+		return;
+	(void)d->encode(state, &ev, event);
+	if (d->encoder_free != NULL)
+		d->encoder_free(state);
+}
+
+/* An end without one of its dialect must not look like one: an error event stands there, and
+ * nothing that says it was well. */
 static void
 end_broken_stream(struct exchange *x, enum failure f)
 {
-	const struct failure_info *info = failure_info(f);
-	struct buf event = BUF_INIT(4096);
-	bool said = x->stream.st.error; /* by the upstream, and it was passed on */
+	const struct translate_state *st = stream_state(&x->stream);
+	struct buf event = BUF_INIT(65536);
 
-	if (!said && chat_error_event(&event, info->status, NULL, NULL, info->message) == 0)
-		x->bytes_out += event.len;
+	if (!st->failed || x->stream.cut) /* else the upstream has said it, and it was passed on */
+		write_broken(x, f, &event);
+	x->bytes_out += event.len;
 	count(CTR_stream_errors);
 	exchange_attempt_ended(x, f);
-	exchange_end(x, x->head.status, USAGE_CUT, &x->stream.st, NULL);
+	exchange_end(x, x->head.status, USAGE_CUT, st, NULL);
 	if (event.len > 0)
 		http_write(x->req, event.data, event.len);
 	http_end(x->req);
@@ -388,6 +515,7 @@ static void
 end_stream(struct exchange *x, enum failure f)
 {
 	struct span out = {NULL, 0};
+	bool failed;
 
 	if (f == FAIL_NONE && stream_end(&x->stream, &out) != 0)
 		f = FAIL_INTERNAL;
@@ -398,17 +526,18 @@ end_stream(struct exchange *x, enum failure f)
 			exchange_attempt_failed(x, f);
 		return;
 	}
-	forward(x, out);
+	answer_forward(x, out);
 	if (x->state == XS_DONE)
 		return;
 	if (!stream_whole(&x->stream)) {
 		end_broken_stream(x, f == FAIL_NONE ? FAIL_CUT : f);
 		return;
 	}
-	if (x->stream.st.error)
+	failed = stream_state(&x->stream)->failed;
+	if (failed)
 		count(CTR_stream_errors);
-	exchange_attempt_ended(x, x->stream.st.error ? FAIL_STATUS_4XX : FAIL_NONE);
-	exchange_end(x, x->head.status, 0, &x->stream.st, NULL);
+	exchange_attempt_ended(x, failed ? FAIL_STATUS_4XX : FAIL_NONE);
+	exchange_end(x, x->head.status, 0, stream_state(&x->stream), NULL);
 	http_end(x->req);
 }
 
@@ -433,29 +562,60 @@ static const struct kind {
     [ANSWER_STREAM] = {take_stream, NULL},
     [ANSWER_ODD] = {take_refusal, end_odd},
     [ANSWER_UNASKED] = {take_unasked, end_unasked},
+    [ANSWER_RETOLD] = {retell_take, NULL},
+    [ANSWER_GATHERED] = {take_whole, retell_gathered},
 };
 
-/* The head is complete: what is this going to be? */
 static int
-decide(struct exchange *x)
+open_stream(struct exchange *x)
+{
+	const struct stream_setup q = {.arena = x->arena,
+	    .max_event = settings(x)->max_event_size,
+	    .dialect = x->target.dialect,
+	    .profile = &x->target.profile,
+	    .swallow = x->target.ask_usage};
+
+	int r = stream_open(&x->stream, &q);
+
+	if (r == 0 && x->state == XS_RELAY)
+		stream_begin(&x->stream);
+	return r;
+}
+
+/* The head is complete and the body begins: what is this going to be? */
+static int
+decide(struct exchange *x, char first)
 {
 	bool events = headers_media_type(x->head.content_type, "text/event-stream");
 
 	if (x->head.status < 200 || x->head.status >= 300)
 		x->answer = ANSWER_REFUSAL;
+	else if (x->target.translate)
+		x->answer = !retell_framing(x, first, &x->framing) ? ANSWER_ODD
+			    : x->streamed                          ? ANSWER_RETOLD
+								   : ANSWER_GATHERED;
 	else if (x->streamed)
 		x->answer = events ? ANSWER_STREAM : ANSWER_ODD;
 	else
 		x->answer = events ? ANSWER_UNASKED : ANSWER_WHOLE;
 	if (x->answer == ANSWER_STREAM)
-		return stream_open(&x->stream, x->arena, settings(x)->max_event_size);
-	return 0;
+		return open_stream(x);
+	return x->answer == ANSWER_RETOLD ? retell_open(x) : 0;
+}
+
+bool
+answer_early(struct exchange *x)
+{
+	if (x->answer == ANSWER_UNKNOWN &&
+	    (decide(x, 0) != 0 || (x->answer != ANSWER_STREAM && x->answer != ANSWER_RETOLD)))
+		x->answer = ANSWER_UNKNOWN;
+	return x->answer == ANSWER_STREAM || x->answer == ANSWER_RETOLD;
 }
 
 enum relay_verdict
 answer_data(struct exchange *x, const char *p, size_t n)
 {
-	if (x->answer == ANSWER_UNKNOWN && decide(x) != 0) {
+	if (x->answer == ANSWER_UNKNOWN && decide(x, n > 0 ? *p : 0) != 0) {
 		x->failure = FAIL_INTERNAL;
 		return RELAY_STOP;
 	}
@@ -469,6 +629,8 @@ answer_done(struct exchange *x, enum failure f)
 		f = x->failure;
 	if (x->answer == ANSWER_STREAM)
 		end_stream(x, f);
+	else if (x->answer == ANSWER_RETOLD)
+		retell_end(x, f);
 	else if (f != FAIL_NONE && x->answer != ANSWER_REFUSAL)
 		exchange_attempt_failed(x, f);
 	else

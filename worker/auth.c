@@ -9,8 +9,10 @@
 #include "shared/clock.h"
 #include "shared/log.h"
 #include "shared/seal.h"
+#include "worker/ask.h"
 #include "worker/worker.h"
 
+#define QUERY_KEY_MAX 512
 #define WINDOW_MS 60000u
 #define LAST_USED_STEP_MS 1000u /* a busy key's cache line is not written for every request */
 
@@ -18,9 +20,8 @@ static const struct {
 	const char *header;
 	bool bearer;
 } credentials[AUTH_CREDENTIALS] = {
-    {"authorization", true},
-    {"x-api-key", false},
-    {"x-goog-api-key", false},
+    {"authorization", true}, {"x-api-key", false}, {"x-goog-api-key", false},
+    {NULL, false}, /* the query */
 };
 
 /* ---- keys ---- */
@@ -172,15 +173,19 @@ auth_check(struct http_req *r, enum access access, struct snapshot *snap, struct
 	struct auth_presented p = {.local = r->local, .loopback = r->loopback};
 	uint64_t now_ms = clock_wall_us() / 1000;
 	struct auth_refusal why = {0};
+	char in_query[QUERY_KEY_MAX];
 	int status;
 
-	for (unsigned i = 0; i < AUTH_CREDENTIALS; i++) {
+	for (unsigned i = 0; i < AUTH_CREDENTIALS - 1; i++) {
 		p.value[i] = http_header_get(r, credentials[i].header);
 		p.several |=
 		    p.value[i].p != NULL && http_header_count(r, credentials[i].header) > 1;
 	}
+	if (r->dialect == DIALECT_GEMINI && ask_query(r->query, "key", in_query, sizeof in_query))
+		p.value[AUTH_CREDENTIALS - 1] = (struct span){in_query, strlen(in_query)};
 	*caller = (struct caller){.snap = snap};
 	status = auth_decide(&p, access, snap, now_ms / 1000, &caller->key, &why);
+	explicit_bzero(in_query, sizeof in_query);
 	if (status == 0) {
 		if (caller->key != NULL)
 			note_key(r, caller, now_ms);

@@ -19,10 +19,10 @@
 #include "shared/snapshot.h"
 #include "worker/endpoint.h"
 
-#define AUTH_CREDENTIALS 3
+#define AUTH_CREDENTIALS 4
 
-/* The headers that may carry a key, as they came; p NULL: not there. In the order of auth.c's
- * table. */
+/* What may carry a key, as it came; p NULL: not there. In the order of auth.c's table; the last one
+ * is the parameter "key" of the query, which only Gemini's clients use. */
 struct auth_presented {
 	struct span value[AUTH_CREDENTIALS];
 	bool several;  /* one of them stands twice: which one counts is anybody's guess */

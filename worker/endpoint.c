@@ -17,15 +17,45 @@
 #define M(method) (1u << HTTP_##method)
 #define GET (M(GET) | M(HEAD))
 
+#define EXCHANGE exchange_head, exchange_body, exchange_drain, exchange_gone
+
+static void gemini_head(
+    struct http_req *r, const struct endpoint *ep, const struct caller *caller, struct span tail);
+static void models_head(
+    struct http_req *r, const struct endpoint *ep, const struct caller *caller, struct span tail);
+
 static const struct endpoint endpoints[] = {
-    {"/v1/chat/completions", M(POST), ACCESS_CLIENT, exchange_head, exchange_body, exchange_drain,
-	exchange_gone},
-    {"/v1", GET, ACCESS_CLIENT, view_models, NULL, NULL, NULL},
-    {"/v1/models", GET, ACCESS_CLIENT, view_models, NULL, NULL, NULL},
-    {"/v1/models/", GET, ACCESS_CLIENT, view_model, NULL, NULL, NULL},
-    {"/healthz", GET, ACCESS_OPEN, view_health, NULL, NULL, NULL},
-    {"/readyz", GET, ACCESS_OPEN, view_ready, NULL, NULL, NULL},
-    {"/metrics", GET, ACCESS_MANAGE, metrics_head, NULL, NULL, NULL},
+    {"/v1/chat/completions", M(POST), ACCESS_CLIENT, EXCHANGE, DIALECT_CHAT, ASK_ANSWER, false},
+    {"/v1/messages", M(POST), ACCESS_CLIENT, EXCHANGE, DIALECT_MESSAGES, ASK_ANSWER, false},
+    {"/v1/responses", M(POST), ACCESS_CLIENT, EXCHANGE, DIALECT_RESPONSES, ASK_ANSWER, false},
+    {"/v1/completions", M(POST), ACCESS_CLIENT, EXCHANGE, DIALECT_CHAT, ASK_ANSWER, true},
+    {"/v1/messages/count_tokens", M(POST), ACCESS_CLIENT, EXCHANGE, DIALECT_MESSAGES, ASK_COUNT,
+	false},
+    {"/v1/responses/input_tokens", M(POST), ACCESS_CLIENT, EXCHANGE, DIALECT_RESPONSES, ASK_COUNT,
+	false},
+    {"/v1/responses/compact", M(POST), ACCESS_CLIENT, EXCHANGE, DIALECT_RESPONSES, ASK_COMPACT,
+	false},
+    {"/codex/", M(POST), ACCESS_CLIENT, EXCHANGE, DIALECT_RESPONSES, ASK_ANSWER, false},
+    {"/v1beta/models", GET, ACCESS_CLIENT, .head = view_gemini_models},
+    {"/v1beta/models/", GET | M(POST), ACCESS_CLIENT, gemini_head, exchange_body, exchange_drain,
+	exchange_gone, DIALECT_GEMINI, ASK_ANSWER, false},
+    {"/v1", GET, ACCESS_CLIENT, .head = models_head},
+    {"/v1/models", GET, ACCESS_CLIENT, .head = models_head},
+    {"/v1/models/", GET, ACCESS_CLIENT, .head = view_model},
+    {"/healthz", GET, ACCESS_OPEN, .head = view_health},
+    {"/readyz", GET, ACCESS_OPEN, .head = view_ready},
+    {"/metrics", GET, ACCESS_MANAGE, .head = metrics_head},
+};
+
+/* In whose shape an error is told, also where there is no such path; the first prefix that fits. */
+static const struct {
+	const char *prefix;
+	enum dialect_id dialect;
+} dialects[] = {
+    {"/v1/messages", DIALECT_MESSAGES},
+    {"/v1/responses", DIALECT_RESPONSES},
+    {"/codex", DIALECT_RESPONSES},
+    {"/v1beta", DIALECT_GEMINI},
 };
 
 /* The first row that fits is applied, once. A prefix ends where a segment does. */
@@ -34,7 +64,11 @@ static const struct {
 } aliases[] = {
     {"/api/v1", "/v1"},
     {"/v1/v1", "/v1"},
+    {"/api/v1beta", "/v1beta"},
     {"/chat/completions", "/v1/chat/completions"},
+    {"/completions", "/v1/completions"},
+    {"/responses", "/v1/responses"},
+    {"/messages", "/v1/messages"},
     {"/models", "/v1/models"},
 };
 
@@ -44,7 +78,13 @@ static const struct {
 } classes[] = {
     {"/api/v1", "CLIENT_API"},
     {"/v1", "CLIENT_API"},
+    {"/api/v1beta", "CLIENT_API"},
+    {"/v1beta", "CLIENT_API"},
     {"/chat/completions", "CLIENT_API"},
+    {"/completions", "CLIENT_API"},
+    {"/responses", "CLIENT_API"},
+    {"/messages", "CLIENT_API"},
+    {"/codex", "CLIENT_API"},
     {"/models", "CLIENT_API"},
     {"/api", "MANAGEMENT"},
     {"/metrics", "MANAGEMENT"},
@@ -114,6 +154,19 @@ path_begins(struct path path, const char *text, struct span *rest)
 		return false;
 	*rest = (struct span){path.tail.p + left, path.tail.n - left};
 	return true;
+}
+
+static enum dialect_id
+dialect_of_path(struct span asked)
+{
+	struct path path = path_without_alias(asked);
+	struct span rest;
+
+	for (size_t i = 0; asked.n > 0 && i < NELEM(dialects); i++)
+		if (path_begins(path, dialects[i].prefix, &rest) &&
+		    (rest.n == 0 || rest.p[0] == '/'))
+			return dialects[i].dialect;
+	return DIALECT_NONE;
 }
 
 static const struct endpoint *
@@ -229,7 +282,42 @@ packed_body(struct http_req *r)
 	    "A request body is taken as it is, without Content-Encoding");
 }
 
+/* ---- rows that serve two ---- */
+
+static void
+gemini_head(
+    struct http_req *r, const struct endpoint *ep, const struct caller *caller, struct span tail)
+{
+	if (r->method == HTTP_POST)
+		exchange_head(r, ep, caller, tail);
+	else
+		view_gemini_model(r, ep, caller, tail);
+}
+
+/* Anthropic's clients ask at the same place and say who they are. */
+static void
+models_head(
+    struct http_req *r, const struct endpoint *ep, const struct caller *caller, struct span tail)
+{
+	if (http_header_get(r, "anthropic-version").p != NULL)
+		view_messages_models(r, ep, caller, tail);
+	else
+		view_models(r, ep, caller, tail);
+}
+
 /* ---- the handler ---- */
+
+/* Anthropic's clients look for the id of a request under this name. */
+static void
+say_dialect(struct http_req *r)
+{
+	r->dialect = dialect_of_path(r->path);
+	if (r->dialect == DIALECT_NONE && r->method == HTTP_GET &&
+	    http_header_get(r, "anthropic-version").p != NULL)
+		r->dialect = DIALECT_MESSAGES;
+	if (r->dialect == DIALECT_MESSAGES)
+		http_header(r, "request-id", r->request_id);
+}
 
 /*
  * A worker that is retiring still serves what comes over connections that are open: the client has
@@ -245,6 +333,7 @@ on_head(struct http_req *r)
 	bool fits;
 
 	http_header(r, "X-OmniRoute-Route-Class", class_of(r->path));
+	say_dialect(r);
 	if (r->path.n > 1 && r->path.p[r->path.n - 1] == '/') {
 		redirect(r);
 		return;
@@ -305,6 +394,7 @@ static void
 on_refuse(struct http_req *r)
 {
 	http_header(r, "X-OmniRoute-Route-Class", class_of(r->path));
+	r->dialect = dialect_of_path(r->path);
 }
 
 const struct http_handler endpoint_handler = {

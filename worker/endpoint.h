@@ -5,7 +5,7 @@
  * A head is matched by canonical path: /api/v1/x and /v1/x are one, as are the paths that clients
  * without /v1 in their base URL use. Then the key (auth.h). Unknown path: 404; known path, other
  * method: 405 with Allow, or 204 for OPTIONS, which browsers send without a key; a body that is
- * compressed: 415. Then `head`.
+ * compressed: 415. Then `head`. All of these errors are told in the dialect of the path.
  *
  * head   replies at once, or calls http_accept_body. `tail` is what a pattern ending in "/" leaves,
  *        without the slash. `caller` lives as long as the call; the key in it as long as the
@@ -18,6 +18,7 @@
 #define OMNIROUTE_WORKER_ENDPOINT_H
 
 #include "shared/base.h"
+#include "worker/ask.h"
 #include "worker/http.h"
 
 struct snap_key;
@@ -45,6 +46,9 @@ struct endpoint {
 	void (*body)(struct http_req *r);
 	void (*drain)(struct http_req *r);
 	void (*gone)(struct http_req *r);
+	enum dialect_id dialect; /* of the exchange's rows */
+	enum ask_kind kind;
+	bool completion;
 };
 
 /* The handler that http_server_new is given. */

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "proto/scan.h"
 #include "providers/catalog.h"
 #include "shared/clock.h"
 #include "shared/err.h"
@@ -15,7 +14,7 @@
 #include "worker/refusal.h"
 #include "worker/worker.h"
 
-#define ARENA_MAX (16u << 20) /* of one exchange; bodies do not live there */
+#define ARENA_MAX (256u << 20) /* of one exchange: a request that is translated, with its media */
 
 static unsigned in_hand;
 
@@ -68,50 +67,46 @@ exchange_new(struct http_req *r, const struct endpoint *ep, const struct caller 
 	x->snap = snapshot_get(caller->snap);
 	x->key = caller->key;
 	account_init(&x->account);
+	buf_init(&x->sent, SIZE_MAX);
+	x->ask =
+	    (struct ask){.dialect = ep->dialect, .kind = ep->kind, .completion = ep->completion};
 	x->state = XS_BODY;
 	count_state(XS_BODY, 1);
 	in_hand++;
 	return x;
 }
 
-static void
+void
 exchange_enter(struct exchange *x)
 {
 	x->busy++;
 }
 
 /* The last one out frees an exchange that is done. */
-static void
+void
 exchange_leave(struct exchange *x)
 {
 	if (--x->busy > 0 || x->state != XS_DONE)
 		return;
 	answer_reset(x);
+	buf_clear(&x->sent);
+	if (x->translate != NULL)
+		translate_free(x->translate);
 	snapshot_put(x->snap);
 	in_hand--;
 	arena_free(x->arena);
 }
 
-static void
-cancel_upstream(struct exchange *x)
-{
-	if (x->relay != NULL)
-		relay_cancel(x->relay);
-	if (x->echo != NULL)
-		echo_cancel(x->echo);
-	x->relay = NULL;
-	x->echo = NULL;
-}
-
 void
-exchange_end(struct exchange *x, int status, uint32_t flags, const struct chat_stream *st,
-    struct chat_usage *booked)
+exchange_end(struct exchange *x, int status, uint32_t flags, const struct translate_state *st,
+    struct canon_usage *booked)
 {
-	cancel_upstream(x);
+	attempt_cancel(x);
+	quiet_stop(x);
 	room_leave(&x->seat);
 	if (x->account.in_flight)
 		account_attempt_end(&x->account, FAIL_NONE, 0, 0, false);
-	account_close(&x->account, status, flags, st, x->chat.messages.n, x->bytes_out, booked);
+	account_close(&x->account, status, flags, st, x->ask.said, x->bytes_out, booked);
 	x->req->ctx = (void *)(uintptr_t)x->ep;
 	exchange_set_state(x, XS_DONE);
 }
@@ -127,111 +122,19 @@ exchange_shutdown(void)
 {
 	relay_shutdown();
 	room_close();
+	target_free();
 	catalog_free();
 }
 
 /* ---- targets ---- */
 
-static enum relay_verdict
-on_data(void *ctx, const char *p, size_t n)
-{
-	struct exchange *x = ctx;
-	enum relay_verdict v;
-
-	exchange_enter(x);
-	v = answer_data(x, p, n);
-	exchange_leave(x);
-	return v;
-}
-
 static void
-on_done(void *ctx, enum failure f)
+exchange_connect(struct exchange *x)
 {
-	struct exchange *x = ctx;
-
-	x->relay = NULL;
-	x->echo = NULL;
-	exchange_enter(x);
-	answer_done(x, f);
-	exchange_leave(x);
-}
-
-static const struct relay_handler handler = {on_data, on_done};
-
-/* The client's body with another model value: three pieces, the first and the last where they lie.
- */
-static int
-splice_body(struct exchange *x, struct span piece[3])
-{
-	struct span body = x->req->body, model = x->chat.model_value;
-	size_t before = (size_t)(model.p - body.p);
-	struct buf b = BUF_INIT(8 * MODEL_MAX + 64);
-	char *value = NULL;
-
-	buf_str(&b, "\"");
-	scan_escape(&b, x->route.model, strlen(x->route.model));
-	buf_str(&b, x->add_stream ? "\",\"stream\":true" : "\"");
-	if (buf_ok(&b))
-		value = arena_strndup(x->arena, b.data, b.len);
-	piece[0] = (struct span){body.p, before};
-	piece[1] = (struct span){value, b.len};
-	piece[2] = (struct span){model.p + model.n, body.n - before - model.n};
-	buf_clear(&b);
-	return value != NULL ? 0 : E_NOMEM;
-}
-
-static uint64_t
-deadline_of(const struct exchange *x)
-{
-	uint32_t total_ms = snapshot_head(x->snap)->settings.total_timeout_ms;
-
-	return total_ms != 0 ? x->req->start_ns + total_ms * NS_PER_MS : 0;
-}
-
-static int
-start_echo(struct exchange *x)
-{
-	struct echo_request q = {
-	    .body = x->req->body,
-	    .model = x->route.model,
-	    .streamed = x->streamed,
-	    .deadline_ns = deadline_of(x),
-	    .head = &x->head,
-	};
-
-	x->echo = echo_start(&q, &handler, x);
-	return x->echo != NULL ? 0 : E_NOMEM;
-}
-
-static int
-start_relay(struct exchange *x)
-{
-	struct relay_request q = {
-	    .arena = x->arena,
-	    .snap = x->snap,
-	    .conn = x->conn,
-	    .headers = headers_upstream(x->arena, x->req, x->snap, x->conn, x->streamed),
-	    .deadline_ns = deadline_of(x),
-	    .head = &x->head,
-	};
-
-	if (q.headers == NULL || splice_body(x, q.body) != 0)
-		return E_NOMEM;
-	x->relay = relay_start(&q, &handler, x);
-	return x->relay != NULL ? 0 : E_NOMEM;
-}
-
-static void
-exchange_connect(struct exchange *x, const struct snap_conn *conn)
-{
-	int r;
-
 	answer_reset(x);
-	x->conn = conn;
 	exchange_set_state(x, XS_CONNECT);
-	account_attempt(&x->account, x->route.provider, conn, x->route.model);
-	r = x->route.provider->builtin ? start_echo(x) : start_relay(x);
-	if (r != 0)
+	account_attempt(&x->account, x->route.provider, x->conn, x->route.model);
+	if (attempt_start(x) != 0)
 		exchange_attempt_failed(x, FAIL_INTERNAL); /* which is not tried again */
 }
 
@@ -265,7 +168,7 @@ refuse_cooling(struct exchange *x)
 static int
 reserve(struct exchange *x)
 {
-	return account_open(&x->account, x->req, x->snap, x->key, &x->chat, x->streamed);
+	return account_open(&x->account, x->req, x->snap, x->key, &x->ask, x->streamed);
 }
 
 static void
@@ -288,34 +191,85 @@ on_room(void *ctx, bool late)
 		return false;
 	exchange_enter(x);
 	if (reserved)
-		exchange_connect(x, x->conn);
+		exchange_connect(x);
 	else
 		refuse_full(x);
 	exchange_leave(x);
 	return true;
 }
 
-/* In XS_ROUTE: the next target, or the reply that there is none. */
+/* The target stands, and its body: a usage record, and off. */
 static void
-exchange_next(struct exchange *x)
+exchange_go(struct exchange *x)
 {
-	const struct snap_conn *conn = NULL;
-
-	if (x->attempts < ATTEMPTS_MAX)
-		conn = route_next(&x->route, worker.live, clock_now_ns());
-	if (conn == NULL && x->attempts > 0) {
-		answer_error(x);
-	} else if (conn == NULL) {
-		exchange_end(x, 503, 0, NULL, NULL);
-		refuse_cooling(x);
-	} else if (x->account.cell >= 0 || reserve(x) == 0) {
-		exchange_connect(x, conn);
+	if (x->account.cell >= 0 || reserve(x) == 0) {
+		exchange_connect(x);
 	} else {
-		x->conn = conn;
 		live_bump(&worker.me->counter[CTR_waited_full], 1);
 		if (room_wait(&x->seat, on_room, x) != 0)
 			refuse_full(x);
 	}
+}
+
+static void
+refuse_denied(struct exchange *x)
+{
+	live_bump(&worker.me->counter[CTR_bad_requests], 1);
+	exchange_end(x, 400, 0, NULL, NULL);
+	http_fail(x->req, &x->denied);
+}
+
+/* No target is left. */
+static void
+exchange_give_up(struct exchange *x)
+{
+	if (x->ask.kind == ASK_COUNT) {
+		count_reply(x);
+	} else if (x->attempts > 0) {
+		answer_error(x);
+	} else if (x->is_denied) {
+		refuse_denied(x);
+	} else {
+		exchange_end(x, 503, 0, NULL, NULL);
+		refuse_cooling(x);
+	}
+}
+
+/* In XS_ROUTE: the next target, or the reply that there is none. */
+static void
+exchange_next(struct exchange *x)
+{
+	int r = E_DENIED;
+
+	while (r == E_DENIED) {
+		x->conn = x->attempts < ATTEMPTS_MAX
+			      ? route_next(&x->route, worker.live, clock_now_ns())
+			      : NULL;
+		if (x->conn == NULL) {
+			exchange_give_up(x);
+			return;
+		}
+		r = attempt_prepare(x);
+	}
+	if (r == 0) {
+		exchange_go(x);
+	} else if (r != E_AGAIN) {
+		exchange_end(x, 500, 0, NULL, NULL);
+		http_error(x->req, 500, NULL, NULL);
+	}
+}
+
+void
+exchange_fetched(struct exchange *x, const struct canon_error *why)
+{
+	exchange_enter(x);
+	if (why == NULL) {
+		exchange_go(x);
+	} else {
+		x->denied = *why;
+		refuse_denied(x);
+	}
+	exchange_leave(x);
 }
 
 static void
@@ -343,19 +297,22 @@ exchange_attempt_ended(struct exchange *x, enum failure told)
 void
 exchange_attempt_failed(struct exchange *x, enum failure f)
 {
-	uint64_t hint = refusal_hint_ms(
-	    &x->head, (struct span){x->body.data, x->body.len}, clock_wall_us() / 1000000);
+	uint64_t hint = x->is_told && x->told.retry_after_ms != 0
+			    ? x->told.retry_after_ms
+			    : refusal_hint_ms(&x->head, (struct span){x->body.data, x->body.len},
+				  clock_wall_us() / 1000000);
 	int status = x->refused != 0 ? x->refused : x->head.status;
 
-	cancel_upstream(x);
+	attempt_cancel(x);
+	quiet_stop(x);
 	account_attempt_end(&x->account, f, status, hint, true);
 	log_failure(x, f, status, "before its answer");
-	x->attempt[x->attempts++] = (struct attempt){x->conn, f, status};
+	x->attempt[x->attempts++] = (struct attempt){x->conn, f, status, x->target.dialect};
 	exchange_set_state(x, XS_ROUTE);
 	if (failure_info(f)->retry)
 		exchange_next(x);
 	else
-		answer_error(x);
+		exchange_give_up(x);
 }
 
 /* ---- the endpoint's calls ---- */
@@ -365,8 +322,8 @@ exchange_head(
     struct http_req *r, const struct endpoint *ep, const struct caller *caller, struct span tail)
 {
 	struct exchange *x;
+	const char *why;
 
-	(void)tail;
 	if (!r->expects_body) {
 		http_error(r, 400, NULL, "Invalid JSON body: the request has none");
 		return;
@@ -376,6 +333,14 @@ exchange_head(
 		return;
 	}
 	r->ctx = x;
+	r->dialect = ep->dialect;
+	if (!ask_path(&x->ask, tail, r->query, &why)) {
+		exchange_enter(x);
+		exchange_end(x, 404, 0, NULL, NULL);
+		http_error(r, 404, NULL, "%s", why);
+		exchange_leave(x);
+		return;
+	}
 	http_accept_body(r, snapshot_head(x->snap)->settings.max_body_size);
 }
 
@@ -427,22 +392,15 @@ accepts(const struct http_req *r, const char *type)
 	return false;
 }
 
-static bool
-has_member(struct span body, const char *name)
-{
-	struct scan_want want = {.name = name};
-	size_t at;
-
-	return scan_members(body.p, body.n, &want, 1, &at) == 0 && want.value.p != NULL;
-}
-
-/* The body decides; where it says nothing at all, Accept does. */
+/* The body, or Gemini's path, decides; where it says nothing at all, Accept does. */
 static void
 decide_stream(struct exchange *x)
 {
-	x->streamed = x->chat.stream;
-	if (!x->chat.stream_given && accepts(x->req, "text/event-stream") &&
-	    !has_member(x->req->body, "stream"))
+	const struct ask *q = &x->ask;
+
+	x->streamed = q->stream && q->kind == ASK_ANSWER;
+	if (q->kind == ASK_ANSWER && !q->stream_given && q->dialect != DIALECT_GEMINI &&
+	    accepts(x->req, "text/event-stream") && ask_member(x->req->body, "stream").p == NULL)
 		x->streamed = x->add_stream = true;
 }
 
@@ -451,8 +409,12 @@ exchange_route(struct exchange *x)
 {
 	struct http_req *r = x->req;
 	struct span forced = http_header_get(r, "x-omniroute-connection");
-	enum route_result route = route_resolve(&x->route, x->snap, x->chat.model, forced);
+	enum route_result route = route_resolve(&x->route, x->snap, x->ask.chat.model, forced);
 
+	if (route != ROUTE_OK && x->ask.kind == ASK_COUNT) {
+		count_reply(x);
+		return;
+	}
 	if (route != ROUTE_OK) {
 		exchange_end(x, route_error(route)->status, 0, NULL, NULL);
 		http_error(
@@ -470,12 +432,13 @@ exchange_body(struct http_req *r)
 
 	exchange_enter(x);
 	exchange_set_state(x, XS_ROUTE);
-	if (chat_request(r->body.p, r->body.n, &x->chat, &why) != 0) {
+	if (ask_body(&x->ask, r->body, &why) != 0) {
 		live_bump(&worker.me->counter[CTR_bad_requests], 1);
 		exchange_end(x, 400, 0, NULL, NULL);
 		http_error(r, 400, NULL, "%s", why);
 	} else {
-		snprintf(r->note.model, sizeof r->note.model, "%s", x->chat.model);
+		snprintf(r->note.model, sizeof r->note.model, "%.*s", (int)sizeof r->note.model - 1,
+		    x->ask.chat.model);
 		decide_stream(x);
 		exchange_route(x);
 	}
@@ -501,8 +464,9 @@ void
 exchange_gone(struct http_req *r)
 {
 	struct exchange *x = r->ctx;
-	const struct chat_stream *st = x->answer == ANSWER_STREAM ? &x->stream.st : NULL;
-	bool served = x->state == XS_RELAY && st != NULL && st->done;
+	bool streams = x->answer == ANSWER_STREAM || x->answer == ANSWER_RETOLD;
+	const struct translate_state *st = streams ? answer_state(x) : NULL;
+	bool served = x->state == XS_RELAY && st != NULL && st->ended;
 
 	exchange_enter(x);
 	if (served)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "proto/canon.h"
 #include "shared/err.h"
 #include "shared/snapshot.h"
 #include "worker/http.h"
@@ -20,19 +21,35 @@
  * answer of the other); user-agent, x-stainless-* (describe the client's machine); accept-encoding
  * (how the upstream packs is between it and us); everything hop-by-hop.
  */
-static const char *const to_upstream[] = {
-    "openai-beta",
-    "traceparent",
-    "tracestate",
+static const struct {
+	const char *name;
+	uint32_t dialects;     /* bits 1 << enum dialect_id: both sides must speak the same one of
+				  these; 0: always */
+	const char *otherwise; /* with the upstream in one of them, where the client does not say
+				  it; NULL: nothing */
+} to_upstream[] = {
+    {"openai-beta", 1u << DIALECT_CHAT | 1u << DIALECT_RESPONSES, NULL},
+    {"anthropic-version", 1u << DIALECT_MESSAGES, "2023-06-01"},
+    {"anthropic-beta", 1u << DIALECT_MESSAGES, NULL},
+    {"traceparent", 0, NULL},
+    {"tracestate", 0, NULL},
 };
 
 /* From the upstream to the client. A name that ends in "-" stands for all that begin with it. */
 static const struct reply_rule {
-	const char *name, *as; /* as NULL: under the same name */
+	const char *name, *as; /* as NULL: under the same name; "": it is only read */
 } to_client[] = {
-    {"retry-after", NULL}, {"retry-after-ms", NULL}, {"x-ratelimit-", NULL}, {"openai-model", NULL},
-    {"openai-processing-ms", NULL}, {"openai-version", NULL},
+    {"retry-after", NULL},
+    {"retry-after-ms", NULL},
+    {"x-should-retry", NULL},
+    {"x-ratelimit-", NULL},
+    {"anthropic-ratelimit-", NULL},
+    {"openai-model", NULL},
+    {"request-id", "X-Upstream-Request-Id"},
+    {"openai-processing-ms", NULL},
+    {"openai-version", NULL},
     {"x-request-id", "X-Upstream-Request-Id"}, /* X-Request-Id is ours */
+    {"x-amzn-errortype", ""},
 };
 
 /* ---- towards the upstream ---- */
@@ -100,13 +117,41 @@ id_line(struct arena *a, const char *id)
 	return line;
 }
 
+/* What of the client's fields this upstream is told; p NULL: nothing. */
+static struct span
+pass_value(const struct http_req *r, size_t i, const struct header_wish *w)
+{
+	uint32_t dialects = to_upstream[i].dialects;
+	bool upstream = dialects == 0 || (dialects & 1u << w->upstream) != 0;
+	struct span v = {NULL, 0};
+
+	if (upstream && (dialects == 0 || w->client == w->upstream))
+		v = http_header_get(r, to_upstream[i].name);
+	if (upstream && v.n == 0 && to_upstream[i].otherwise != NULL)
+		v = span_of(to_upstream[i].otherwise);
+	return v;
+}
+
+/* What is wanted back. */
+static char *
+accept_line(const struct header_wish *w)
+{
+	static char json[] = "Accept: application/json", sse[] = "Accept: text/event-stream";
+	static char lines[] = "Accept: application/x-ndjson";
+	static char frames[] = "Accept: application/vnd.amazon.eventstream";
+
+	if (!w->stream)
+		return json;
+	return w->upstream == DIALECT_OLLAMA     ? lines
+	       : w->upstream == DIALECT_CONVERSE ? frames
+						 : sse;
+}
+
 struct curl_slist *
 headers_upstream(struct arena *a, const struct http_req *r, const struct snapshot *snap,
-    const struct snap_conn *conn, bool stream)
+    const struct snap_conn *conn, const struct header_wish *wish)
 {
 	static char json[] = "Content-Type: application/json", no_expect[] = "Expect:";
-	static char want_json[] = "Accept: application/json";
-	static char want_sse[] = "Accept: text/event-stream";
 	/* A packed stream comes in the packer's portions, not in the upstream's. */
 	static char plain[] = "Accept-Encoding: identity";
 	struct span own = snapshot_span(snap, conn->headers);
@@ -114,10 +159,10 @@ headers_upstream(struct arena *a, const struct http_req *r, const struct snapsho
 	struct curl_slist *list = NULL, **end = &list;
 
 	end = add_line(a, end, json);
-	if (r->body.n > EXPECT_FROM)
+	if (wish->body > EXPECT_FROM)
 		end = add_line(a, end, no_expect);
-	end = add_line(a, end, stream ? want_sse : want_json);
-	if (stream)
+	end = add_line(a, end, accept_line(wish));
+	if (wish->stream)
 		end = add_line(a, end, plain);
 	if (auth.n > 0)
 		end = add_line(a, end, arena_strndup(a, auth.p, auth.n));
@@ -126,11 +171,11 @@ headers_upstream(struct arena *a, const struct http_req *r, const struct snapsho
 	if (!lines_have(own, "x-request-id"))
 		end = add_line(a, end, id_line(a, r->request_id));
 	for (size_t i = 0; i < NELEM(to_upstream); i++) {
-		struct span v = http_header_get(r, to_upstream[i]);
+		struct span v = pass_value(r, i, wish);
 
-		if (v.n > 0 && !lines_have(own, to_upstream[i]))
-			end = add_line(
-			    a, end, arena_printf(a, "%s: %.*s", to_upstream[i], (int)v.n, v.p));
+		if (v.n > 0 && !lines_have(own, to_upstream[i].name))
+			end = add_line(a, end,
+			    arena_printf(a, "%s: %.*s", to_upstream[i].name, (int)v.n, v.p));
 	}
 	return end != NULL ? list : NULL;
 }

@@ -19,6 +19,7 @@
 #ifndef OMNIROUTE_WORKER_HEADERS_H
 #define OMNIROUTE_WORKER_HEADERS_H
 
+#include "proto/dialect_id.h"
 #include "shared/arena.h"
 #include "shared/base.h"
 
@@ -41,8 +42,16 @@ struct reply_head {
 	} field[HEADERS_KEPT];
 };
 
+/* What of a request is to be said in its head. */
+struct header_wish {
+	enum dialect_id client, upstream;
+	bool stream;
+	size_t body; /* bytes that are sent */
+};
+
 struct curl_slist *headers_upstream(struct arena *a, const struct http_req *r,
-    const struct snapshot *snap, const struct snap_conn *conn, bool stream) must_check;
+    const struct snapshot *snap, const struct snap_conn *conn,
+    const struct header_wish *wish) must_check;
 int headers_take_line(struct arena *a, struct reply_head *head, const char *p, size_t n) must_check;
 struct span headers_get(const struct reply_head *head, const char *name);
 void headers_send(struct http_req *r, const struct reply_head *head);

@@ -15,8 +15,9 @@
  *             most once, and never after http_end / http_reply / http_abort; never from inside http_write.
  *
  * After http_reply or http_end the request is finished and must not be touched. `ctx` is the handler's own pointer.
- * Malformed input never reaches the handler: http answers 400, 408, 413, 414, 417, 431, 501, 503 or 505 itself, OpenAI-shaped
- * through http_error, and closes. on_refuse, before such a reply to a request that on_head has not seen, may add headers.
+ * Malformed input never reaches the handler: http answers 400, 408, 413, 414, 417, 431, 501, 503 or 505 itself, as
+ * http_error does, and closes. on_refuse, before such a reply to a request that on_head has not seen, may add headers and set the
+ * dialect, where there is a path to tell it.
  *
  * Replies: http_reply sends a whole one. A long one: http_start (length < 0: chunked, or until close for HTTP/1.0), then
  * http_write …, then http_end. Headers added with http_header before http_start/http_reply; Server is never sent,
@@ -32,11 +33,13 @@
 
 #include <netinet/in.h>
 
+#include "proto/dialect_id.h"
 #include "shared/base.h"
 #include "shared/buf.h"
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_PATCH, HTTP_OPTIONS, HTTP_OTHER };
 
+struct canon_error;
 struct http_server;
 struct http_conn;
 
@@ -63,6 +66,7 @@ struct http_req {
 	bool loopback; /* the socket's peer is this machine, and so is who it speaks for */
 	bool tls;
 	bool expects_body;
+	enum dialect_id dialect; /* in which errors are told, by the path; DIALECT_NONE: as in Chat */
 	uint64_t start_ns;
 	int status;          /* of the reply, once started */
 	uint64_t bytes_sent; /* of the reply's body */
@@ -106,8 +110,11 @@ void http_accept_body(struct http_req *r, uint64_t ceiling);
 void http_header(struct http_req *r, const char *name, const char *value);
 void http_header_span(struct http_req *r, const char *name, struct span value);
 void http_reply(struct http_req *r, int status, const char *content_type, const void *body, size_t n);
-/* {"error":{"message","type","code"}} with the table of client-api.md 7.1; code NULL: the table's. fmt NULL: its text. */
+/* In the client's dialect. Of Chat: {"error":{"message","type","code"}} with the table of proto/openai_chat.h; code NULL: the
+ * table's. fmt NULL: its text. */
 void http_error(struct http_req *r, int status, const char *code, const char *fmt, ...) printf_like(4, 5);
+/* The same for an error that is known as such: its class, its parameter, Retry-After. */
+void http_fail(struct http_req *r, const struct canon_error *e);
 void http_start(struct http_req *r, int status, const char *content_type, int64_t length);
 bool http_write(struct http_req *r, const void *p, size_t n);
 void http_end(struct http_req *r);

@@ -10,6 +10,8 @@
 #include <strings.h>
 #include <time.h>
 
+#include "proto/canon_error.h"
+#include "proto/dialect.h"
 #include "proto/openai_chat.h"
 #include "shared/clock.h"
 #include "shared/err.h"
@@ -480,11 +482,34 @@ reply_whole(struct http_conn *c, int status, const char *content_type, const voi
 	finish(c);
 }
 
+/* The body of an error, and its status in the client's dialect. */
+static int
+error_body(const struct http_conn *c, const struct canon_error *e, struct buf *b, int *status)
+{
+	const struct dialect *d = dialect_get(c->req.dialect);
+	*status = d->error_status(e);
+	return d->encode_error(e, span_of(c->req.request_id), b);
+}
+
 static void
 reply_error(struct http_conn *c, int status, const char *code, const char *message)
 {
 	struct buf b = BUF_INIT(16 * ERROR_TEXT_MAX);
-	if (chat_error_body(&b, status, NULL, code, message) == 0)
+	int r;
+	if (c->req.dialect == DIALECT_NONE || c->req.dialect == DIALECT_CHAT ||
+	    c->req.dialect == DIALECT_RESPONSES) {
+		r = chat_error_body(&b, status, NULL, code, message);
+	} else {
+		enum canon_error_class class = canon_error_of_status(status);
+		bool usual = canon_error_class(class)->status == status;
+		struct canon_error e = {.class = class,
+		    .status = usual ? 0 : status,
+		    .code = span_of(code),
+		    .message =
+			span_of(message != NULL ? message : chat_error_kind(status)->message)};
+		r = error_body(c, &e, &b, &status);
+	}
+	if (r == 0)
 		reply_whole(c, status, "application/json", b.data, b.len);
 	else
 		reply_whole(c, status, NULL, NULL, 0);
@@ -539,6 +564,29 @@ http_error(struct http_req *r, int status, const char *code, const char *fmt, ..
 	}
 	if (handler_enter(r))
 		reply_error(c, status, code, fmt != NULL ? text : NULL);
+	conn_leave(c);
+}
+
+void
+http_fail(struct http_req *r, const struct canon_error *e)
+{
+	struct http_conn *c = r->conn;
+	struct buf b = BUF_INIT(16 * ERROR_TEXT_MAX);
+	char seconds[24];
+	int status;
+	if (handler_enter(r)) {
+		if (r->dialect == DIALECT_NONE)
+			r->dialect = DIALECT_CHAT;
+		snprintf(seconds, sizeof(seconds), "%llu",
+		    (unsigned long long)(e->retry_after_ms / 1000 + (e->retry_after_ms % 1000 != 0)));
+		if (e->retry_after_ms != 0)
+			http_header(r, "Retry-After", seconds);
+		if (error_body(c, e, &b, &status) == 0)
+			reply_whole(c, status, "application/json", b.data, b.len);
+		else
+			reply_error(c, 500, NULL, NULL);
+	}
+	buf_clear(&b);
 	conn_leave(c);
 }
 

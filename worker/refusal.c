@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "proto/canon_error.h"
+#include "proto/dialect.h"
 #include "proto/openai_chat.h"
 #include "proto/scan.h"
 #include "shared/err.h"
@@ -221,5 +223,69 @@ refusal_body(
 				     : buf_add(out, text.p, text.n);
 	buf_clear(&clean);
 	buf_clear(&shaped);
+	return r;
+}
+
+/* ---- in any dialect ---- */
+
+/* Whether a body is an error of this dialect, so that it may pass. */
+static bool
+is_native(enum dialect_id dialect, struct span body)
+{
+	struct span error;
+
+	if (scan_check(body.p, body.n, NULL) != 0 || scan_type(body) != 'o')
+		return false;
+	error = scan_path(body, "error");
+	if (scan_type(error) != 'o' || scan_type(scan_path(body, "error.message")) != 's')
+		return false;
+	if (dialect == DIALECT_MESSAGES)
+		return scan_type(scan_path(body, "error.type")) == 's' &&
+		       scan_type(scan_path(body, "type")) == 's';
+	return dialect != DIALECT_GEMINI || scan_type(scan_path(body, "error.status")) == 's';
+}
+
+static int
+encode(struct arena *a, struct buf *out, const struct refusal *q, int *status)
+{
+	const struct dialect *d = dialect_get(q->client);
+	const struct canon_error_source src = {.status = q->status,
+	    .body = q->body,
+	    .secret = q->secret,
+	    .type = q->type,
+	    .provider = q->provider,
+	    .now_s = q->wall_s};
+	struct canon_error e;
+
+	if (q->told != NULL)
+		e = *q->told;
+	else
+		canon_error_read(a, &src, &e);
+	*status = d->error_status(&e);
+	return d->encode_error(&e, (struct span){NULL, 0}, out);
+}
+
+int
+refusal_tell(struct arena *a, struct buf *out, const struct refusal *q, int *status)
+{
+	struct buf text = BUF_INIT(2 * REFUSAL_MAX);
+	bool same = q->client == q->upstream && q->told == NULL;
+	bool openai = q->client == DIALECT_CHAT || q->client == DIALECT_RESPONSES;
+	int r;
+
+	*status = q->status;
+	if (same && openai)
+		return refusal_body(out, q->status, q->body, q->secret, q->attempts);
+	if (same && is_native(q->client, q->body))
+		r = scrub_all(&text, q->body, q->secret);
+	else
+		r = encode(a, &text, q, status);
+	if (r == 0) {
+		struct span body = {text.data, text.len};
+
+		r = q->attempts != NULL ? add_attempts(out, body, q->attempts)
+					: buf_add(out, body.p, body.n);
+	}
+	buf_clear(&text);
 	return r;
 }

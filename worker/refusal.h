@@ -16,6 +16,7 @@
 #ifndef OMNIROUTE_WORKER_REFUSAL_H
 #define OMNIROUTE_WORKER_REFUSAL_H
 
+#include "proto/canon.h"
 #include "shared/base.h"
 #include "shared/buf.h"
 #include "shared/failure.h"
@@ -23,7 +24,22 @@
 
 #define REFUSAL_MAX 65536u /* bytes kept of an error body */
 
+/* An error for the client: what an upstream has said, or what was found in its answer. */
+struct refusal {
+	enum dialect_id client, upstream;
+	int status;                     /* of the upstream */
+	struct span body, secret;       /* p NULL: none */
+	struct span type;               /* x-amzn-errortype */
+	struct span provider;           /* its id, for a sentence in another dialect */
+	const struct canon_error *told; /* known already; NULL: it is in the body */
+	const char *attempts;           /* JSON for the member of that name; NULL: none */
+	uint64_t wall_s;
+};
+
 enum failure refusal_class(int status);
+/* In the client's dialect, with *status for it: an upstream's own body, if it is of that dialect,
+ * else its meaning. */
+int refusal_tell(struct arena *a, struct buf *out, const struct refusal *q, int *status) must_check;
 int refusal_told(struct span body);
 uint64_t refusal_hint_ms(const struct reply_head *head, struct span body, uint64_t wall_s);
 int refusal_body(struct buf *out, int status, struct span body, struct span secret,

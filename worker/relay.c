@@ -307,8 +307,11 @@ on_header(char *p, size_t size, size_t n, void *ctx)
 	if (r->failure != FAIL_NONE)
 		return 0;
 	/* One look at the clock for a head, at its end. An interim answer (1xx) is none. */
-	if (n <= 2)
+	if (n <= 2) {
 		relay_touch(r, r->q.head->status >= 200 ? RELAY_ANSWERING : r->phase);
+		if (r->q.head->status >= 200 && r->h->head != NULL)
+			r->h->head(r->ctx);
+	}
 	return n;
 }
 
@@ -463,7 +466,7 @@ set_upstream(struct relay *r)
 	const struct snap_conn *conn = r->q.conn;
 	const struct snap_settings *s = &snapshot_head(r->q.snap)->settings;
 	const char *ca = s->ca_file.len > 0 ? snapshot_cstr(r->q.snap, s->ca_file) : "";
-	const char *url = snapshot_cstr(r->q.snap, conn->chat_url);
+	const char *url = r->q.url;
 	char *built_in = NULL;
 	bool ok = true;
 

@@ -9,6 +9,7 @@
  *               again after relay_resume. RELAY_STOP: no more is wanted; `done` follows, with
  *               FAIL_NONE. Status and fields of the answer are in *q.head by then. Not called for
  *               a redirect.
+ * head          the head of the answer is complete (NULL: not wanted). Nothing of the relay may be called.
  * done          the end, exactly once unless relay_cancel came first; the relay is gone when it is
  *               called.
  * relay_cancel  at once: the upstream sees its connection or stream closed, no call-back comes any
@@ -36,12 +37,14 @@ struct relay;
 struct relay_handler {
 	enum relay_verdict (*data)(void *ctx, const char *p, size_t n);
 	void (*done)(void *ctx, enum failure f);
+	void (*head)(void *ctx);
 };
 
 struct relay_request {
 	struct arena *arena;
 	const struct snapshot *snap;
 	const struct snap_conn *conn;
+	const char *url;
 	const struct curl_slist *headers;
 	struct span body[3];     /* sent one behind the other */
 	uint64_t deadline_ns;    /* 0: none */

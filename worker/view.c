@@ -120,6 +120,10 @@ view_model(
 		    tail.p);
 		return;
 	}
+	if (r->dialect == DIALECT_MESSAGES) {
+		view_messages_model(r, caller, m);
+		return;
+	}
 	o = model_json(caller->snap, m);
 	text = o != NULL ? json_dumps(o, DUMP_FLAGS) : NULL;
 	json_decref(o);

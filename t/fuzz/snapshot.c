@@ -42,7 +42,8 @@ add_rows(struct snapshot_builder *b, unsigned i)
 	    .name = str(b, "conn"),
 	    .provider = i,
 	    .enabled = 1,
-	    .chat_url = str(b, "http://127.0.0.1/"),
+	    .dialect = 1,
+	    .url[1] = str(b, "http://127.0.0.1/"),
 	    .secret = str(b, "secret")};
 	struct snap_model m = {.id = str(b, name), .root = str(b, "root")};
 	struct snap_key k = {.id = str(b, name), .digest = {(uint8_t)i}};

@@ -1,5 +1,6 @@
 #include "t/unit/master_fixture.h"
 
+#include "proto/dialect_id.h"
 #include "master/compose.h"
 #include "master/publish.h"
 #include "shared/snapshot.h"
@@ -99,7 +100,7 @@ test_snapshot_says_what_is_configured(void **state)
 	assert_int_equal(n->list_len, 1);
 	c = snapshot_conn(s, snapshot_name_list(s, n)[0]);
 	assert_string_equal(
-	    snapshot_cstr(s, c->chat_url), "https://llm.example.com/v1/chat/completions");
+	    snapshot_cstr(s, c->url[DIALECT_CHAT]), "https://llm.example.com/v1/chat/completions");
 	assert_string_equal(
 	    snapshot_cstr(s, c->auth_header), "Authorization: Bearer sk-corp-secret-1");
 	assert_string_equal(snapshot_cstr(s, c->secret), "sk-corp-secret-1");

@@ -45,7 +45,7 @@ test_every_provider_is_complete(void **state)
 			assert_ptr_equal(catalog_find(p->alias), p);
 		assert_true(*p->name != '\0' && *p->category != '\0');
 		assert_non_null(p->headers);
-		assert_true(p->builtin || p->chat_path[0] == '/');
+		assert_true(p->builtin || p->path[p->dialect][0] == '/');
 		assert_true(p->nmodels == 0 || p->models != NULL);
 		if (p->base_url != NULL)
 			assert_int_equal(catalog_base_url_check(p->base_url, p->local), 0);
@@ -90,8 +90,19 @@ test_special_ones(void **state)
 	assert_true(p->local);
 	assert_null(p->base_url);
 	p = catalog_find("ollama");
-	assert_string_equal(p->id, "ollama-local");
 	assert_true(p->local && !p->key_required);
+	assert_int_equal(p->dialect, DIALECT_OLLAMA);
+	assert_string_equal(p->path[DIALECT_OLLAMA], "/api/chat");
+	assert_null(p->path[DIALECT_CHAT]);
+	p = catalog_find("openai");
+	assert_int_equal(p->dialect, DIALECT_CHAT);
+	assert_string_equal(p->path[DIALECT_RESPONSES], "/responses");
+	assert_non_null(strstr(p->profile, "\"max_completion_tokens\":true"));
+	p = catalog_find("anthropic");
+	assert_int_equal(p->dialect, DIALECT_MESSAGES);
+	assert_string_equal(p->auth_header, "x-api-key");
+	assert_string_equal(p->headers, "anthropic-version: 2023-06-01\n");
+	assert_true(catalog_find("bedrock")->sigv4 && catalog_find("bedrock")->auth_header == NULL);
 	assert_string_equal(catalog_find("openrouter")->headers, "X-Title: OmniRoute\n");
 	assert_string_equal(catalog_find("clarifai")->auth_scheme, "Key");
 	assert_string_equal(

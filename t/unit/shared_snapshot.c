@@ -51,7 +51,8 @@ add_conn(struct snapshot_builder *b, const char *id, const char *name, int provi
 	    .priority = priority,
 	    .enabled = enabled,
 	    .slot = 9,
-	    .chat_url = str(b, "https://example.test/v1/chat/completions"),
+	    .dialect = 1,
+	    .url[1] = str(b, "https://example.test/v1/chat/completions"),
 	    .auth_header = str(b, "Authorization: Bearer sk-hidden"),
 	    .secret = str(b, "sk-hidden")};
 

@@ -8,12 +8,13 @@
 #include "shared/err.h"
 #include "t/unit/worker_fixture.h"
 #include "worker/account.h"
+#include "worker/ask.h"
 #include "worker/route.h"
 
 static struct snapshot *snap;
 static struct snap_provider *provider_row;
 static struct http_req req;
-static struct chat_request chat;
+static struct ask ask = {.dialect = DIALECT_CHAT};
 
 static int
 setup(void **state)
@@ -44,7 +45,7 @@ setup(void **state)
 	provider_row = (struct snap_provider *)(uintptr_t)snapshot_provider(snap, 0);
 	req = (struct http_req){.start_ns = clock_now_ns(), .body = {"12345", 5}};
 	snprintf(req.request_id, sizeof req.request_id, "r-1");
-	snprintf(chat.model, sizeof chat.model, "acme/m");
+	snprintf(ask.chat.model, sizeof ask.chat.model, "acme/m");
 	return 0;
 }
 
@@ -64,7 +65,7 @@ opened(bool stream)
 	struct account a;
 
 	account_init(&a);
-	assert_int_equal(account_open(&a, &req, snap, NULL, &chat, stream), 0);
+	assert_int_equal(account_open(&a, &req, snap, NULL, &ask, stream), 0);
 	return a;
 }
 
@@ -122,14 +123,21 @@ static void
 test_tokens(void **state)
 {
 	static const struct {
-		struct chat_stream st;
+		struct translate_state st;
 		uint64_t in, out;
 		uint32_t flags;
 	} table[] = {
-	    {{.has_usage = true, .useful = true, .text_bytes = 900, .usage = {10, 20, 3, 4}}, 10,
-		20, 0},
-	    {{.has_usage = true, .useful = true, .text_bytes = 900}, 0, 0, 0}, /* it said 0 */
+	    {{.useful = true,
+		 .text_bytes = 900,
+		 .usage = {.has_in = true, .has_out = true, .in_total = 10, .out_total = 20,
+		     .in_cached = 3, .in_cache_write = 6, .out_reasoning = 4}},
+		10, 20, 0},
+	    {{.useful = true, .text_bytes = 900, .usage = {.has_in = true, .has_out = true}}, 0, 0,
+		0}, /* it said 0 */
 	    {{.useful = true, .text_bytes = 9}, 25, 3, USAGE_ESTIMATED},
+	    {{.useful = true, .text_bytes = 9, .usage = {.has_in = true, .in_total = 40}}, 40, 3,
+		USAGE_ESTIMATED}, /* it broke off before it said the rest */
+	    {{.usage = {.has_in = true, .in_total = 41}}, 41, 0, 0},
 	    {{.text_bytes = 9}, 0, 0, 0}, /* nothing was answered */
 	};
 	uint64_t in = 0, out = 0;
@@ -137,7 +145,7 @@ test_tokens(void **state)
 	(void)state;
 	for (size_t i = 0; i < NELEM(table); i++) {
 		struct account a = opened(false);
-		struct chat_usage booked;
+		struct canon_usage booked;
 		struct usage_record rec;
 
 		account_attempt(&a, provider_row, snapshot_conn(snap, 0), "m");
@@ -147,12 +155,13 @@ test_tokens(void **state)
 		rec = record();
 		assert_int_equal(rec.tokens_in, table[i].in);
 		assert_int_equal(rec.tokens_out, table[i].out);
-		assert_int_equal(rec.tokens_cached, table[i].st.usage.cached);
-		assert_int_equal(rec.tokens_reasoning, table[i].st.usage.reasoning);
+		assert_int_equal(rec.tokens_cached, table[i].st.usage.in_cached);
+		assert_int_equal(rec.tokens_reasoning, table[i].st.usage.out_reasoning);
+		assert_int_equal(rec.tokens_cache_write, table[i].st.usage.in_cache_write);
 		assert_int_equal(rec.flags, table[i].flags);
 		assert_int_equal(rec.bytes_out, 77);
-		assert_int_equal(booked.in, table[i].in);
-		assert_int_equal(booked.out, table[i].out);
+		assert_int_equal(booked.in_total, table[i].in);
+		assert_int_equal(booked.out_total, table[i].out);
 		in += table[i].in;
 		out += table[i].out;
 	}
@@ -254,7 +263,7 @@ test_full(void **state)
 	while (ring_open(worker.ring) >= 0)
 		continue;
 	account_init(&a);
-	assert_int_equal(account_open(&a, &req, snap, NULL, &chat, false), E_FULL);
+	assert_int_equal(account_open(&a, &req, snap, NULL, &ask, false), E_FULL);
 	account_close(&a, 503, 0, NULL, 0, 0, NULL);
 	assert_int_equal(ring_pending(&worker.me->ring), 0);
 }

@@ -39,7 +39,7 @@ on_done(void *ctx, enum failure f)
 	ended = (int)f;
 }
 
-static const struct relay_handler handler = {on_data, on_done};
+static const struct relay_handler handler = {.data = on_data, .done = on_done};
 
 static int
 setup(void **state)

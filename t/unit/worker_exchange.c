@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "providers/catalog.h"
+#include "proto/dialect_id.h"
 #include "shared/err.h"
 #include "shared/failure.h"
 #include "shared/ring.h"
@@ -47,7 +48,8 @@ add_conn(
 	snprintf(url, sizeof url, "http://%s:%u/v1/chat/completions", host, up.port);
 	c.id = c.name = fixture_str(b, name);
 	c.id_hash = snapshot_hash(name, strlen(name));
-	c.chat_url = fixture_str(b, url);
+	c.url[DIALECT_CHAT] = fixture_str(b, url);
+	c.dialect = DIALECT_CHAT;
 	c.auth_header = fixture_str(b, "Authorization: Bearer " SECRET);
 	c.secret = fixture_str(b, SECRET);
 	c.headers = fixture_str(b, "X-Own: 1\nOpenAI-Beta: own\n");

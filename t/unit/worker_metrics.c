@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "proto/dialect_id.h"
+
 #include "shared/live.h"
 #include "shared/snapshot.h"
 #include "worker/metrics.h"
@@ -42,7 +44,8 @@ snapshot_with_names(void)
 	assert_true((provider = snapshot_add_provider(b, &p)) >= 0);
 	c.provider = (uint32_t)provider;
 	c.id_hash = snapshot_hash("id-1", 4);
-	c.chat_url = str(b, "http://127.0.0.1/v1/chat/completions");
+	c.url[DIALECT_CHAT] = str(b, "http://127.0.0.1/v1/chat/completions");
+	c.dialect = DIALECT_CHAT;
 	assert_true(snapshot_add_conn(b, &c) >= 0);
 	assert_int_equal(snapshot_build(b, &fd), 0);
 	snapshot_builder_free(b);

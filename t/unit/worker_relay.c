@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "shared/arena.h"
+#include "proto/dialect_id.h"
 #include "shared/err.h"
 #include "t/unit/worker_upstream.h"
 #include "worker/headers.h"
@@ -45,7 +46,8 @@ setup(void **state)
 	assert_int_equal(snapshot_add_provider(b, &p), 0);
 	snprintf(url, sizeof url, "http://127.0.0.1:%u/chat", up.port);
 	c.id = c.name = fixture_str(b, "c");
-	c.chat_url = fixture_str(b, url);
+	c.url[DIALECT_CHAT] = fixture_str(b, url);
+	c.dialect = DIALECT_CHAT;
 	assert_int_equal(snapshot_add_conn(b, &c), 0);
 	assert_int_equal(snapshot_build(b, &fd), 0);
 	snapshot_builder_free(b);
@@ -97,7 +99,7 @@ on_done(void *ctx, enum failure f)
 	ended = (int)f;
 }
 
-static const struct relay_handler handler = {on_data, on_done};
+static const struct relay_handler handler = {.data = on_data, .done = on_done};
 
 static void
 begin(const char *a, const char *b, const char *c)
@@ -105,6 +107,7 @@ begin(const char *a, const char *b, const char *c)
 	struct relay_request q = {.arena = arena,
 	    .snap = snap,
 	    .conn = snapshot_conn(snap, 0),
+	    .url = snapshot_cstr(snap, snapshot_conn(snap, 0)->url[DIALECT_CHAT]),
 	    .body = {{a, strlen(a)}, {b, strlen(b)}, {c, strlen(c)}},
 	    .head = &head};
 
@@ -335,7 +338,7 @@ test_stream_cuts(void **state)
 		struct span out;
 
 		buf_reset(&got);
-		assert_int_equal(stream_open(&s, arena, 4096), 0);
+		assert_int_equal(stream_open(&s, &(struct stream_setup){.arena = arena, .max_event = 4096, .dialect = DIALECT_CHAT}), 0);
 		for (size_t at = 0; at < n; at += step) {
 			assert_int_equal(stream_take(&s, sse + at, MIN(step, n - at), &out), 0);
 			assert_true(out.n == 0 || s.st.useful);
@@ -361,7 +364,7 @@ test_stream_too_long(void **state)
 
 	(void)state;
 	memset(junk, 'x', sizeof junk);
-	assert_int_equal(stream_open(&s, arena, 4096), 0);
+	assert_int_equal(stream_open(&s, &(struct stream_setup){.arena = arena, .max_event = 4096, .dialect = DIALECT_CHAT}), 0);
 	for (int i = 0; i < 20 && r == 0; i++)
 		r = stream_take(&s, junk, sizeof junk, &out);
 	assert_int_equal(r, E_TOO_LONG);
