@@ -45,7 +45,7 @@ put_tools(struct jsonw *w, const struct responses_object *o, const struct encode
 {
 	const struct json *up = upstreams(o, "tools"), *own = asked_for(ctx, "tools");
 
-	if (json_is(up, 'a') && (own == NULL || up->count == own->count))
+	if (json_is(up, 'a'))
 		jsonw_m_raw(w, "tools", up->raw);
 	else
 		jsonw_m_raw(w, "tools", json_is(own, 'a') ? own->raw : span_of("[]"));
@@ -113,6 +113,17 @@ put_usage(struct jsonw *w, const struct responses_object *o, struct arena *a)
 		jsonw_lit(w, "null");
 }
 
+/* An upstream of this dialect says it itself: it is among the extras. */
+static void
+put_conversation(struct jsonw *w, const struct responses_object *o, const struct encode_ctx *ctx)
+{
+	if (ctx->asked->conversation.p == NULL || upstreams(o, "conversation") != NULL)
+		return;
+	jsonw_m_open(w, "conversation", '{');
+	jsonw_m_text(w, "id", ctx->asked->conversation);
+	jsonw_close(w, '}');
+}
+
 static void
 put_head(struct jsonw *w, const struct responses_object *o, const struct encode_ctx *ctx)
 {
@@ -141,8 +152,6 @@ void
 responses_object_put(
     struct jsonw *w, const struct responses_object *o, const struct encode_ctx *ctx)
 {
-	const struct json *conversation = asked_for(ctx, "conversation");
-
 	jsonw_open(w, '{');
 	put_head(w, o, ctx);
 	put(w, o, ctx, "instructions", "null");
@@ -171,10 +180,9 @@ responses_object_put(
 	put_usage(w, o, ctx->arena);
 	put(w, o, ctx, "user", "null");
 	put(w, o, ctx, "metadata", "{}");
+	put_conversation(w, o, ctx);
 	if (o->r != NULL)
 		canon_put_extras(w, &o->r->src, DIALECT_RESPONSES);
-	else if (json_is(conversation, 'o'))
-		jsonw_m_raw(w, "conversation", conversation->raw);
 	jsonw_close(w, '}');
 }
 

@@ -69,9 +69,8 @@ read_input(struct reading *rd)
 
 	if (input == NULL) {
 		rd->q->src.hint |= HINT_NO_INPUT;
-		if (json_want(rd->root, "prompt") == NULL &&
-		    json_want(rd->root, "previous_response_id") == NULL &&
-		    json_want(rd->root, "conversation") == NULL)
+		if (json_want(rd->root, "prompt") == NULL && rd->q->prev_id.p == NULL &&
+		    rd->q->conversation.p == NULL)
 			return canon_fail(rd->a, rd->err, ERROR_BAD_REQUEST, "input",
 			    "Missing required parameter: 'input'.");
 		return 0;
@@ -229,7 +228,7 @@ read_identity(struct reading *rd)
 	struct canon_request *q = rd->q;
 	const struct json *conversation = json_want(rd->root, "conversation");
 
-	q->stream = json_true(json_get(rd->root, "stream"));
+	q->stream = json_yes(json_get(rd->root, "stream"));
 	q->parallel_tools = json_tri(json_get(rd->root, "parallel_tool_calls"));
 	q->store = json_tri(json_get(rd->root, "store"));
 	q->background = json_tri(json_get(rd->root, "background"));
@@ -256,12 +255,12 @@ read_all(struct reading *rd)
 	    "previous_response_id", "conversation", "truncation", "background", NULL};
 	int r;
 
+	read_identity(rd);
 	if ((r = read_instructions(rd)) != 0 || (r = read_input(rd)) != 0 ||
 	    (r = read_sampling(rd)) != 0 || (r = read_format(rd)) != 0)
 		return r;
 	read_reasoning(rd);
 	read_include(rd);
-	read_identity(rd);
 	if ((r = responses_tools_read(
 		 rd->a, json_want(rd->root, "tools"), &rd->q->tools, rd->err)) != 0 ||
 	    (r = responses_choice_read(

@@ -38,7 +38,7 @@ struct encoder {
 	struct buf text, annotations, logprobs;
 	uint32_t cited;
 	struct canon_usage usage;
-	struct canon_finish finish;
+	enum canon_finish_reason finish;
 };
 
 void *
@@ -290,33 +290,6 @@ open_content(struct encoder *e, struct buf *out, const struct canon_part *meta)
 	event_close(&w);
 }
 
-/* What is told as a whole when it ends has no item until then. */
-static void
-take_open(struct encoder *e, struct buf *out, const struct canon_event *ev)
-{
-	e->part = ev->part;
-	e->meta = ev->meta;
-	e->open = true;
-	e->told = false;
-	e->cited = 0;
-	buf_reset(&e->text);
-	buf_reset(&e->annotations);
-	buf_reset(&e->logprobs);
-	if (is_raw(ev->meta))
-		item_close(e, out, "completed");
-	else if (responses_is_content(ev->meta, true))
-		open_content(e, out, ev->meta);
-	else if (ev->meta->kind == PART_TOOL_CALL)
-		item_open(e, out, ITEM_CALL, ev->meta);
-	else if (ev->meta->kind == PART_REASONING)
-		item_open(e, out, ITEM_REASONING, ev->meta);
-	else if (ev->meta->kind == PART_IMAGE || responses_shows_search(e->ctx.asked, ev->meta))
-		item_close(e, out, "completed");
-	else
-		return;
-	e->open = true;
-}
-
 static void
 put_delta(struct encoder *e, struct buf *out, const char *type, struct span text)
 {
@@ -561,6 +534,35 @@ part_close(struct encoder *e, struct buf *out)
 	e->open = false;
 }
 
+/* What is told as a whole when it ends has no item until then. */
+static void
+take_open(struct encoder *e, struct buf *out, const struct canon_event *ev)
+{
+	part_close(e, out);
+	if (e->item != ITEM_MESSAGE) /* its text is still in the buffer */
+		item_close(e, out, "completed");
+	e->part = ev->part;
+	e->meta = ev->meta;
+	e->told = false;
+	e->cited = 0;
+	buf_reset(&e->text);
+	buf_reset(&e->annotations);
+	buf_reset(&e->logprobs);
+	if (is_raw(ev->meta))
+		item_close(e, out, "completed");
+	else if (responses_is_content(ev->meta, true))
+		open_content(e, out, ev->meta);
+	else if (ev->meta->kind == PART_TOOL_CALL)
+		item_open(e, out, ITEM_CALL, ev->meta);
+	else if (ev->meta->kind == PART_REASONING)
+		item_open(e, out, ITEM_REASONING, ev->meta);
+	else if (ev->meta->kind == PART_IMAGE || responses_shows_search(e->ctx.asked, ev->meta))
+		item_close(e, out, "completed");
+	else
+		return;
+	e->open = true;
+}
+
 /* ---- beginning and end ---- */
 
 static int
@@ -628,7 +630,7 @@ last_status(const struct encoder *e, const char *status)
 {
 	if (strcmp(status, "incomplete") != 0)
 		return "completed";
-	if (e->item == ITEM_CALL && !e->meta->custom &&
+	if (e->item == ITEM_CALL && !e->first->custom &&
 	    scan_check(held(&e->text).p, e->text.len, &(size_t){0}) == 0)
 		return "completed";
 	return status;
@@ -642,7 +644,7 @@ put_end(struct encoder *e, struct buf *out)
 	    .message = {"The model's answer was malformed.",
 		sizeof "The model's answer was malformed." - 1}};
 	struct responses_object o = {.usage = &e->usage};
-	const char *why, *status = responses_status_of(e->finish.reason, e->refused, &why);
+	const char *why, *status = responses_status_of(e->finish, e->refused, &why);
 	char *details = NULL;
 
 	if (strcmp(status, "failed") == 0) {
@@ -694,7 +696,7 @@ take(struct encoder *e, const struct canon_event *ev, struct buf *out)
 		break;
 	case EVENT_FINISH:
 		if (ev->choice == 0)
-			e->finish.reason = ev->finish->reason;
+			e->finish = ev->finish->reason;
 		break;
 	case EVENT_FAIL:
 		put_failed(e, out, ev->error);
