@@ -1,8 +1,14 @@
-#include "proto/dialect.h"
+#include "proto/converse/converse.h"
 
 const struct dialect dialect_converse = {
     .id = DIALECT_CONVERSE,
     .name = "bedrock-converse",
     .framing = FRAMING_EVENTSTREAM,
-    .sequential = false,
+    .decode_request = converse_decode_request,
+    .encode_request = converse_encode_request,
+    .decode_response = converse_decode_response,
+    .encode_response = converse_encode_response,
+    .decoder_new = converse_decoder_new,
+    .decode = converse_decode,
+    .decode_end = converse_decode_end,
 };
