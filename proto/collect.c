@@ -108,6 +108,21 @@ choice_of(struct collect *c, uint32_t index)
 
 /* ---- events ---- */
 
+/* What was only guessed before may be known now. */
+static int
+take_usage(struct collect *c, const struct canon_usage *u)
+{
+	struct span raw = u->raw;
+
+	canon_usage_merge(&c->r.usage, u);
+	c->r.usage.estimated = u->estimated;
+	if (copy(c->arena, &raw) != 0)
+		return E_NOMEM;
+	if (raw.p != NULL)
+		c->r.usage.raw = raw;
+	return 0;
+}
+
 static int
 take_begin(struct collect *c, const struct canon_event *ev)
 {
@@ -118,9 +133,7 @@ take_begin(struct collect *c, const struct canon_event *ev)
 	c->r.id = id;
 	c->r.model = model;
 	c->r.created = ev->created;
-	if (ev->usage != NULL)
-		c->r.usage = *ev->usage;
-	return copy(c->arena, &c->r.usage.raw);
+	return ev->usage != NULL ? take_usage(c, ev->usage) : 0;
 }
 
 static int
@@ -267,8 +280,7 @@ collect_take(void *collect, const struct canon_event *ev)
 	case EVENT_LOGPROBS:
 		return take_logprobs(c, ev);
 	case EVENT_USAGE:
-		c->r.usage = *ev->usage; /* it is the whole of what is known */
-		return copy(c->arena, &c->r.usage.raw);
+		return take_usage(c, ev->usage);
 	case EVENT_FINISH:
 		return take_finish(c, ev);
 	case EVENT_FAIL:

@@ -34,8 +34,7 @@ flush(struct arguments *g, const struct canon_finish *finish)
 		struct canon_event ev = {.type = EVENT_DELTA,
 		    .choice = p->p.choice,
 		    .part = p->p.number,
-		    .text = span_of("{}"),
-		    .whole = true};
+		    .text = span_of("{}")};
 
 		TAILQ_REMOVE(&g->closed, p, link);
 		if (!cut || !TAILQ_EMPTY(&g->closed)) /* the last one is the one that was cut */
