@@ -10,9 +10,9 @@
  *   HINT_MARKED      part, tool: a cache mark stands in `raw`
  *   HINT_FALSE       false was said where it is the default (is_error, defer_loading, stream)
  *   HINT_TYPED       tool: type "custom" was said
- *   HINT_START       turn: a message began with it; without it, it goes on with the message of the
- * turn before HINT_OLD_FORMAT  request: output_format stood at top level HINT_ENVELOPE reasoning:
- * its signature came in our envelope
+ *   HINT_START       turn: a message began with it; else it goes on with the one before
+ *   HINT_OLD_FORMAT  request: output_format stood at top level
+ *   HINT_ENVELOPE    reasoning: its signature came in our envelope
  *
  * Objects with a place of their own in the model (cache_control, thinking, output_config, metadata)
  * are kept whole as an extra when something in them is unknown; what the model knows of them is

@@ -6,8 +6,9 @@
 #include "shared/err.h"
 
 #define LONG_PROMPT "prompt is too long"
-#define SENTENCE_TOKENS_MIN 256 /* smaller numbers in such a sentence are not sizes of a context \
-				 */
+#define SENTENCE_TOKENS_MIN \
+	256 /* smaller numbers in such a sentence are not sizes of a context \
+	     */
 
 void
 messages_read_error(struct arena *a, struct span body, struct span type, struct canon_error *out)

@@ -1,10 +1,10 @@
 /*
  * Events → a client's stream (spec 18.3), behind serial.h: one part is open at a time.
  *
- *   BEGIN ──► message_start (input_tokens: what the upstream said early, else the estimate)
- *   OPEN  ──► nothing yet: content_block_start waits for the first content, so that no empty block
- * is sent. A call has its content in its name and opens at once. END   ──► message_delta with the
- * whole usage, message_stop
+ *   BEGIN ──► message_start; input_tokens as the upstream said early, else the estimate
+ *   OPEN  ──► nothing yet: content_block_start waits for the first content, so that no block is
+ *             empty. A call has its content in its name and opens at once
+ *   END   ──► message_delta with the whole usage, message_stop
  *
  * A signature waits until its block is closed: the SDK wants exactly one, behind the text.
  */
