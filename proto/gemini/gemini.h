@@ -6,6 +6,8 @@
  *
  *   HINT_SNAKE         members of this object, or of the one in it, were in snake_case
  *   HINT_SNAKE_CONFIG  request: those of generationConfig
+ *   HINT_SNAKE_THINKING  request: those of thinkingConfig
+ *   HINT_CONFIG        request: there was a generationConfig, perhaps an empty one
  *   HINT_SNAKE_CHOICE  request: those of toolConfig
  *   HINT_START         turn, tool: a content, an element of tools began with it; without it, it goes on with the one before
  *   HINT_NO_ROLE       turn: it had none. HINT_FUNCTION: it was "function"
@@ -42,6 +44,8 @@ enum {
 	HINT_ABSENT = 1u << 11,
 	HINT_NO_PARTS = 1u << 12,
 	HINT_NO_INDEX = 1u << 13,
+	HINT_SNAKE_THINKING = 1u << 14,
+	HINT_CONFIG = 1u << 15,
 };
 
 static inline bool

@@ -98,10 +98,13 @@ read_thinking(struct gemini_reader *r, const struct json *c, struct canon_reques
 {
 	const struct json *t = gemini_get(c, "thinkingConfig");
 	const struct json *budget = gemini_get(t, "thinkingBudget");
+	bool snake = false;
 	struct canon_reasoning *why = &q->reasoning;
 	struct span level;
 	int e, show = json_tri(gemini_get(t, "includeThoughts"));
 
+	if (t != NULL && gemini_name_is(t->name, "thinkingConfig", &snake) && snake)
+		q->src.hint |= HINT_SNAKE_THINKING;
 	if (budget != NULL && !json_int(budget, &why->budget))
 		return refuse(r, "thinkingConfig.thinkingBudget", "an integer");
 	if ((e = gemini_get_text(r->a, t, "thinkingLevel", &level)) != 0)
@@ -115,7 +118,7 @@ read_thinking(struct gemini_reader *r, const struct json *c, struct canon_reques
 		q->src.hint |= level.p[0] >= 'A' && level.p[0] <= 'Z' ? HINT_UPPER : 0;
 	}
 	why->show = show == 1 ? SHOW_FULL : show == 0 ? SHOW_NONE : SHOW_UNSET;
-	return gemini_keep_rest(r->a, &q->src, t, thinking_known, HINT_SNAKE_CONFIG);
+	return gemini_keep_rest(r->a, &q->src, t, thinking_known, HINT_SNAKE_THINKING);
 }
 
 static int
@@ -155,6 +158,7 @@ gemini_read_config(struct gemini_reader *r, const struct json *c, struct canon_r
 
 	if (c == NULL)
 		return 0;
+	q->src.hint |= HINT_CONFIG;
 	if (!json_is(c, 'o'))
 		return canon_fail(r->a, r->err, ERROR_BAD_REQUEST, "generationConfig",
 		    "'generationConfig' must be an object");

@@ -102,6 +102,7 @@ put_thinking(struct gemini_writer *o, const struct canon_request *q)
 	if (!r->has_budget && !level && !off && !show && !hide &&
 	    !gemini_has_extra(&q->src, "thinkingConfig"))
 		return;
+	o->snake = gemini_hint(&q->src, HINT_SNAKE_THINKING);
 	gemini_m_open(o, "thinkingConfig", '{');
 	if (r->has_budget || off) {
 		gemini_name(o, "thinkingBudget");
@@ -115,6 +116,7 @@ put_thinking(struct gemini_writer *o, const struct canon_request *q)
 	}
 	gemini_put_rest(o, &q->src, "thinkingConfig", known);
 	jsonw_close(&o->w, '}');
+	o->snake = gemini_hint(&q->src, HINT_SNAKE_CONFIG);
 }
 
 /* Chat's ["text","image"] are TEXT and IMAGE here. */
@@ -191,7 +193,7 @@ gemini_put_config(struct gemini_writer *o, const struct canon_request *q)
 	put_modalities(o, q);
 	put_resolution(o, q);
 	gemini_put_rest(o, &q->src, "generationConfig", known);
-	if (o->w.b->len == inside && !o->w.b->failed) {
+	if (o->w.b->len == inside && !o->w.b->failed && !gemini_hint(&q->src, HINT_CONFIG)) {
 		o->w.b->len = before;
 		o->w.comma = comma;
 	} else {

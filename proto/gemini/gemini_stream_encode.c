@@ -36,6 +36,7 @@ struct sent_choice {
 struct sent {
 	struct arena *a;
 	struct buf *out;
+	size_t chunk; /* where in it the chunk began */
 	bool array, thoughts, begun, over;
 	struct span id, model;
 	struct sent_part *parts, *spare; /* by rising number */
@@ -80,6 +81,7 @@ static void
 open_chunk(struct sent *s, struct gemini_writer *o)
 {
 	buf_str(s->out, !s->array ? "data: " : s->begun ? ",\r\n" : "[");
+	s->chunk = s->out->len;
 	s->begun = true;
 	jsonw_open(&o->w, '{');
 	jsonw_m_open(&o->w, "candidates", '[');
@@ -96,6 +98,19 @@ close_content(struct gemini_writer *o)
 	jsonw_close(&o->w, '}');
 }
 
+/* What was JSON already may have line ends, which can only be white space and would end the event.
+ */
+static void
+flatten(struct sent *s)
+{
+	char *p, *end = s->out->data + s->out->len;
+
+	for (p = s->out->data + s->chunk; (p = memchr(p, '\n', (size_t)(end - p))) != NULL;)
+		*p++ = ' ';
+	for (p = s->out->data + s->chunk; (p = memchr(p, '\r', (size_t)(end - p))) != NULL;)
+		*p++ = ' ';
+}
+
 static int
 close_chunk(struct sent *s, struct gemini_writer *o, uint32_t choice, bool usage)
 {
@@ -107,8 +122,12 @@ close_chunk(struct sent *s, struct gemini_writer *o, uint32_t choice, bool usage
 	jsonw_m_text(&o->w, "modelVersion", s->model);
 	jsonw_m_text(&o->w, "responseId", s->id);
 	jsonw_close(&o->w, '}');
-	if (!s->array)
+	if (!buf_ok(s->out))
+		return gemini_written(o);
+	if (!s->array) {
+		flatten(s);
 		buf_str(s->out, "\r\n\r\n");
+	}
 	return gemini_written(o);
 }
 
