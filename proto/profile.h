@@ -47,6 +47,10 @@ struct profile {
 	uint32_t max_stops; /* 0: none are taken */
 	bool web_search;
 	bool invoke; /* messages: on Bedrock, by InvokeModel: no model and no stream in the body, anthropic_version and betas there */
+	/* chat */
+	bool top_k;    /* knows top_k, min_p and repetition_penalty */
+	bool no_image; /* none of its models sees */
+	uint32_t max_temperature; /* hundredths; 0: what its dialect says */
 };
 
 enum model_thinking { THINKS_NOT, THINKS_EFFORT, THINKS_BUDGET, THINKS_ADAPTIVE, THINKS_LEVEL };

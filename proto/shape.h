@@ -45,6 +45,11 @@ struct shaped {
 int shape_request(struct arena *a, const struct canon_request *asked, const struct profile *p, struct span model,
     struct shaped *out, struct canon_error *err) must_check;
 
+/* What a URL of out->fetch led to, as base64, with the type that its server named (p NULL: none): goes into the part. 0; E_NOMEM;
+ * E_DENIED: it is nothing for this target, *err. */
+int shape_media_fetched(struct arena *a, const struct profile *p, struct shaped_media *m, struct span base64, struct span type,
+    struct canon_error *err) must_check;
+
 /* Parts of it that others use, too. */
 /* Spec 6.3: the name on the wire; the same span when it fits already. */
 struct span shape_tool_name(struct arena *a, struct span name, enum profile_names rule);
