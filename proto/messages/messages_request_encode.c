@@ -1,13 +1,9 @@
 /* The canonical request → an upstream's body (spec 4, 8.1, 11, 12). */
-#include <string.h>
-
 #include "proto/messages/messages.h"
 #include "proto/scan.h"
-#include "shared/digest.h"
 #include "shared/err.h"
 
 #define MAX_TOKENS 8192 /* where nobody said anything: the API takes no request without */
-#define USER_MAX 256
 
 /* Extras that are written in a place of their own. */
 static const char *const placed[] = {"cache_control", "thinking", "output_config", "metadata",
@@ -233,26 +229,17 @@ put_output(struct messages_writer *o, const struct canon_request *q)
 	jsonw_close(&o->w, '}');
 }
 
-/* An address or a long text never reaches another vendor as it is. */
 static void
 put_user(struct messages_writer *o, const struct canon_request *q)
 {
 	static const char *const known[] = {"user_id", NULL};
 	const struct canon_extra *x =
 	    messages_own(&q->src) ? canon_extra_find(&q->src, "metadata") : NULL;
-	struct span user = q->user.p != NULL ? q->user : q->safety_id;
-	uint8_t sum[SHA256_BYTES];
-	char hex[2 * SHA256_BYTES + 1];
 
-	if (user.p == NULL && x == NULL)
+	if (q->user.p == NULL && x == NULL)
 		return;
-	if (!messages_own(&q->src) && (user.n > USER_MAX || memchr(user.p, '@', user.n) != NULL)) {
-		digest_sha256(&user, 1, sum);
-		digest_hex(sum, sizeof sum, hex);
-		user = (struct span){hex, sizeof hex - 1};
-	}
 	jsonw_m_open(&o->w, "metadata", '{');
-	jsonw_m_text(&o->w, "user_id", user);
+	jsonw_m_text(&o->w, "user_id", q->user);
 	if (x != NULL)
 		messages_put_members(o, x->value, known);
 	jsonw_close(&o->w, '}');

@@ -160,6 +160,11 @@ test_proof(void **state)
 	buf_clear(&r.text);
 	assert_events(t, START FINISH("end_turn"), "\nbegin\nfinish 1 raw=end_turn\nend");
 	assert_events(t, START STOP, "\nbegin\nfinish 1\nend");
+	/* nor does it take back what was said */
+	assert_events(t,
+	    START FINISH(
+		"end_turn") "{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":null}}\n",
+	    "\nbegin\nfinish 1 raw=end_turn\nend");
 	t->profile.eof_is_end = true;
 	assert_events(t, START BLOCK(0, "{\"type\":\"text\",\"text\":\"a\"}"),
 	    "\nbegin\nopen 0 text\ndelta 0 a\nclose 0\nfinish 1\nend");
@@ -364,9 +369,9 @@ test_grammar(void **state)
 	assert_said(&c, E("content_block_stop", ",\"index\":0"));
 	say_open(&c, PART_TOOL_CALL, "toolu_1", "f");
 	assert_said(&c,
-	    E("content_block_start", ",\"index\":1,\"content_block\":{\"type\":\"tool_use\",\"id\":"
-				     "\"toolu_1\",\"name\":\"f\",\"input\":{}}") E(
-		"content_block_delta",
+	    E("content_block_start",
+		",\"index\":1,\"content_block\":{\"type\":\"tool_use\",\"id\":"
+		"\"toolu_1\",\"name\":\"f\",\"input\":{}}") E("content_block_delta",
 		",\"index\":1,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"\"}"));
 	say_delta(&c, "{\"a\":");
 	say_delta(&c, "1}");
@@ -464,9 +469,9 @@ test_reasoning(void **state)
 	say_sign(&c, "late", ORIGIN_ANTHROPIC, false);
 	say_close(&c);
 	assert_said(&c,
-	    E("content_block_start", ",\"index\":0,\"content_block\":{\"type\":\"thinking\","
-				     "\"thinking\":\"\",\"signature\":\"\"}") PING E(
-		"content_block_delta",
+	    E("content_block_start",
+		",\"index\":0,\"content_block\":{\"type\":\"thinking\","
+		"\"thinking\":\"\",\"signature\":\"\"}") PING E("content_block_delta",
 		",\"index\":0,\"delta\":{\"type\":\"thinking_delta\",\"thinking\":\"hm\"}")
 		E("content_block_delta",
 		    ",\"index\":0,\"delta\":{\"type\":\"signature_delta\",\"signature\":\"late\"}")
