@@ -170,6 +170,8 @@ uint64_t textmap_byte(const struct textmap *m, uint64_t point);
 int gemini_read_grounding(struct arena *a, const struct json *grounding, struct canon_annotations *out) must_check;
 /* The same with code points, for a text that begins at byte `from` of what is in the map. */
 void gemini_ground(struct canon_annotation *n, const struct textmap *m, uint64_t from);
+/* A copy whose places are moved by so many code points; NULL: out of memory. */
+struct canon_annotation *gemini_move_cite(struct arena *a, const struct canon_annotation *n, uint64_t points);
 /* The member groundingMetadata, or nothing. */
 void gemini_put_grounding(struct gemini_writer *o, const struct canon_annotations *list, const struct textmap *m);
 

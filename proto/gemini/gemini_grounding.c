@@ -7,6 +7,7 @@
 
 #define CITES_MAX 4096u /* of one answer; more are not looked at */
 #define CHUNKS_MAX 4096u
+#define OFFSET_MAX (INT64_C(1) << 40) /* no text is longer */
 
 static int
 add_cite(struct arena *a, const struct json *segment, const struct json *chunk, struct span raw,
@@ -27,8 +28,11 @@ add_cite(struct arena *a, const struct json *segment, const struct json *chunk, 
 	    (e = gemini_get_text(a, segment, "text", &n->quoted)) != 0)
 		return e;
 	n->kind = n->url.p != NULL ? CITE_URL : CITE_FILE;
-	n->start = json_int(gemini_get(segment, "startIndex"), &at) && at > 0 ? at : 0;
-	n->end = json_int(gemini_get(segment, "endIndex"), &at) && at >= n->start ? at : -1;
+	n->start =
+	    json_int(gemini_get(segment, "startIndex"), &at) && at > 0 ? MIN(at, OFFSET_MAX) : 0;
+	n->end = json_int(gemini_get(segment, "endIndex"), &at) && at >= n->start
+		     ? MIN(at, OFFSET_MAX)
+		     : -1;
 	n->raw = raw;
 	n->from = DIALECT_GEMINI;
 	TAILQ_INSERT_TAIL(out, n, link);
@@ -93,6 +97,19 @@ gemini_ground(struct canon_annotation *n, const struct textmap *m, uint64_t from
 	n->start = (int64_t)(textmap_points(m, from + (uint64_t)n->start) - before);
 	if (n->end >= 0)
 		n->end = (int64_t)(textmap_points(m, from + (uint64_t)n->end) - before);
+}
+
+struct canon_annotation *
+gemini_move_cite(struct arena *a, const struct canon_annotation *n, uint64_t points)
+{
+	struct canon_annotation *copy = canon_annotation_new(a);
+
+	if (copy == NULL)
+		return NULL;
+	*copy = *n;
+	copy->start = n->start >= 0 ? MIN(n->start, OFFSET_MAX) + (int64_t)points : -1;
+	copy->end = n->end >= 0 ? MIN(n->end, OFFSET_MAX) + (int64_t)points : -1;
+	return copy;
 }
 
 static void

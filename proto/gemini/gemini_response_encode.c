@@ -57,14 +57,11 @@ put_grounding(struct gemini_writer *o, const struct canon_choice *c)
 			continue;
 		e = e != 0 ? e : textmap_add(o->a, &map, p->text);
 		TAILQ_FOREACH (n, &p->annotations, link) {
-			struct canon_annotation *copy = canon_annotation_new(o->a);
+			struct canon_annotation *copy = gemini_move_cite(o->a, n, from);
 			if (copy == NULL) {
 				o->error = E_NOMEM;
 				return;
 			}
-			*copy = *n;
-			copy->start = n->start >= 0 ? n->start + (int64_t)from : -1;
-			copy->end = n->end >= 0 ? n->end + (int64_t)from : -1;
 			TAILQ_INSERT_TAIL(&list, copy, link);
 		}
 	}

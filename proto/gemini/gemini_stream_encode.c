@@ -317,13 +317,10 @@ static int
 take_cite(struct sent *s, const struct canon_event *ev)
 {
 	struct sent_choice *c = choice_of(s, ev->choice);
-	struct canon_annotation *n = canon_annotation_new(s->a);
+	struct canon_annotation *n;
 
-	if (c == NULL || n == NULL)
+	if (c == NULL || (n = gemini_move_cite(s->a, ev->annotation, c->from)) == NULL)
 		return E_NOMEM;
-	*n = *ev->annotation;
-	n->start = n->start >= 0 ? n->start + (int64_t)c->from : -1;
-	n->end = n->end >= 0 ? n->end + (int64_t)c->from : -1;
 	TAILQ_INSERT_TAIL(&c->cites, n, link);
 	return 0;
 }
