@@ -10,6 +10,7 @@
 
 #include "master/conf_option.h"
 #include "providers/catalog.h"
+#include "providers/sigv4.h"
 #include "shared/err.h"
 #include "shared/snapshot.h"
 
@@ -277,6 +278,12 @@ connection_complete(const struct conf *c, const struct conf_connection *n, struc
 		r = dialect_check(n, p, err);
 	if (r == 0 && n->key == NULL && p->key_required) {
 		buf_addf(err, "%s needs a key; allowed: one of key, key_file, key_env", p->id);
+		r = E_RANGE;
+	}
+	if (r == 0 && n->key != NULL && p->sigv4 &&
+	    sigv4_key_parse((struct span){n->key, strlen(n->key)}, &(struct sigv4_key){0}) != 0) {
+		buf_addf(err, "the key of %s must be ACCESS_KEY_ID:SECRET_ACCESS_KEY, with :SESSION_TOKEN "
+			      "behind it for temporary ones", p->id);
 		r = E_RANGE;
 	}
 	if (r == 0 && n->key != NULL && p->builtin) {

@@ -82,7 +82,7 @@ list_record(void *ctx, const struct usage_record *u)
 	if (u->end_wall_us && u->end_wall_us < l->since_us)
 		return 1; /* newest first: all others are older */
 	o = json_pack("{s:o, s:o, s:o, s:i, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, "
-		      "s:o, s:i, s:s, s:o}",
+		      "s:I, s:o, s:i, s:s, s:o}",
 	    "request_id", text(u->request_id), "started_at", control_iso(u->start_wall_us),
 	    "ended_at", control_iso(u->end_wall_us), "status", (int)u->status, "latency_us",
 	    (json_int_t)u->latency_us, "ttft_us", (json_int_t)u->ttft_us, "provider",
@@ -90,7 +90,8 @@ list_record(void *ctx, const struct usage_record *u)
 	    name_of(l->names, u->key_id), "model_asked", text(u->model_asked), "model_used",
 	    text(u->model_used), "tokens_in", (json_int_t)u->tokens_in, "tokens_out",
 	    (json_int_t)u->tokens_out, "tokens_cached", (json_int_t)u->tokens_cached,
-	    "tokens_reasoning", (json_int_t)u->tokens_reasoning, "cost_usd", cost(u->cost_udollar),
+	    "tokens_cache_write", (json_int_t)u->tokens_cache_write, "tokens_reasoning",
+	    (json_int_t)u->tokens_reasoning, "cost_usd", cost(u->cost_udollar),
 	    "attempts", (int)u->attempts, "failure", failure_info((enum failure)u->error)->label,
 	    "dialect", text(u->dialect));
 	if (!o || json_array_append_new(l->list, o) != 0)

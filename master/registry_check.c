@@ -6,6 +6,7 @@
 
 #include "master/registry_doc.h"
 #include "providers/catalog.h"
+#include "providers/sigv4.h"
 #include "shared/err.h"
 #include "shared/rate.h"
 #include "shared/snapshot.h"
@@ -127,6 +128,12 @@ check_secret(const struct connection *c, const struct catalog_provider *p, struc
 	}
 	if (p && p->builtin) {
 		buf_addf(err, "%s is built in: it takes no key", p->id);
+		return E_RANGE;
+	}
+	if (p && p->sigv4 &&
+	    sigv4_key_parse((struct span){c->secret, strlen(c->secret)}, &(struct sigv4_key){0}) != 0) {
+		buf_addf(err, "the key of %s is ACCESS_KEY_ID:SECRET_ACCESS_KEY, with :SESSION_TOKEN "
+			      "behind it for temporary ones", p->id);
 		return E_RANGE;
 	}
 	if (strlen(c->secret) <= SECRET_MAX_LEN && is_printable(c->secret, true))

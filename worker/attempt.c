@@ -9,6 +9,7 @@
 #include "worker/echo.h"
 #include "worker/exchange_own.h"
 #include "worker/fetch.h"
+#include "worker/sign.h"
 #include "worker/worker.h"
 
 #define SENT_ROOM (64u << 20) /* a body may grow by so much when it is translated, and fourfold */
@@ -234,7 +235,8 @@ start_relay(struct exchange *x)
 		return E_NOMEM;
 	wish.body = q.body[0].n + q.body[1].n + q.body[2].n;
 	q.headers = headers_upstream(x->arena, x->req, x->snap, x->conn, &wish);
-	if (q.headers == NULL)
+	if (q.headers == NULL ||
+	    sign_request(x->arena, x->snap, x->conn, q.url, q.body[0], q.headers) != 0)
 		return E_NOMEM;
 	x->relay = relay_start(&q, &handler, x);
 	return x->relay != NULL ? 0 : E_NOMEM;

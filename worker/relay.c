@@ -500,7 +500,7 @@ set_request(struct relay *r)
 
 	r->total = q->body[0].n + q->body[1].n + q->body[2].n;
 	SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->total);
-	SET(CURLOPT_HTTPHEADER, (struct curl_slist *)(uintptr_t)q->headers);
+	SET(CURLOPT_HTTPHEADER, q->headers);
 	if (r->total <= JOINED_MAX) {
 		char *p = arena_alloc(q->arena, r->total), *at = p;
 

@@ -45,7 +45,7 @@ struct relay_request {
 	const struct snapshot *snap;
 	const struct snap_conn *conn;
 	const char *url;
-	const struct curl_slist *headers;
+	struct curl_slist *headers; /* only read */
 	struct span body[3];     /* sent one behind the other */
 	uint64_t deadline_ns;    /* 0: none */
 	struct reply_head *head; /* filled in before the first `data` */
