@@ -45,6 +45,7 @@ struct messages_reader {
 	struct span model; /* whose signatures these are; p NULL: unknown */
 	bool nested;       /* inside a tool_result */
 	bool answer;       /* results of the client's tools have no place in it */
+	const char *wrong; /* member of a block that made reading it E_SYNTAX */
 };
 
 /* A member that is a string: its text. Absent or no string: p NULL. E_NOMEM. */
@@ -55,7 +56,8 @@ int messages_get_cache(struct arena *a, const struct json *o, struct canon_cache
 /* Keeps object `m` as an extra if a member stands in it that is not in `known`. */
 int messages_keep_rest(struct arena *a, struct canon_source *s, const struct json *m,
     const char *const *known) must_check;
-/* One block of content. Any object gives a part: what is unknown stays whole. */
+/* One block of content. Any object gives a part: what is unknown stays whole. E_SYNTAX, with an err
+ * only: r->wrong. */
 int messages_read_block(
     struct messages_reader *r, const struct json *block, struct canon_part **out) must_check;
 /* Content: a string or a list. `where`: for errors. */

@@ -60,6 +60,20 @@ messages_read_signature(struct messages_reader *r, struct span text, struct cano
 	return false;
 }
 
+/* A member that a block of a request cannot be without. An upstream's answer is taken as it comes.
+ */
+static int
+get_needed(struct messages_reader *r, const struct json *b, const char *name, struct span *out)
+{
+	int e = messages_get_text(r->a, b, name, out);
+
+	if (e == 0 && out->p == NULL && r->err != NULL) {
+		r->wrong = name;
+		return E_SYNTAX;
+	}
+	return e;
+}
+
 /* ---- the kinds ---- */
 
 struct canon_annotation *
@@ -101,7 +115,7 @@ read_text(struct messages_reader *r, const struct json *b, struct canon_part *p)
 	int e;
 
 	p->kind = PART_TEXT;
-	if ((e = messages_get_text(r->a, b, "text", &p->text)) != 0)
+	if ((e = get_needed(r, b, "text", &p->text)) != 0)
 		return e;
 	if (p->text.p == NULL)
 		p->text = span_of("");
@@ -248,12 +262,13 @@ read_call(struct messages_reader *r, const struct json *b, struct canon_part *p)
 {
 	static const char *const known[] = {"type", "id", "name", "input", "cache_control", NULL};
 	const struct json *input = json_want(b, "input");
+	int e;
 
 	p->kind = PART_TOOL_CALL;
 	p->args = input != NULL ? input->raw : span_of("{}");
-	if (messages_get_text(r->a, b, "id", &p->id) != 0 ||
-	    messages_get_text(r->a, b, "name", &p->name) != 0)
-		return E_NOMEM;
+	if ((e = get_needed(r, b, "id", &p->id)) != 0 ||
+	    (e = get_needed(r, b, "name", &p->name)) != 0)
+		return e;
 	if (p->name.p == NULL)
 		p->name = span_of("");
 	if (p->id.n == 0)
@@ -298,7 +313,7 @@ read_result(struct messages_reader *r, const struct json *b, struct canon_part *
 	p->is_error = json_yes(flag);
 	p->src.hint |= json_is(flag, 'f') ? HINT_FALSE : 0;
 	p->src.hint |= json_is(content, 's') ? HINT_STRING : json_is(content, 'a') ? HINT_LIST : 0;
-	if ((e = messages_get_text(r->a, b, "tool_use_id", &p->id)) != 0)
+	if ((e = get_needed(r, b, "tool_use_id", &p->id)) != 0)
 		return e;
 	r->nested = true;
 	e = messages_read_content(r, content, "tool_result.content", &p->content);
@@ -434,6 +449,9 @@ messages_read_content(struct messages_reader *r, const struct json *content, con
 				    "%s.%u: Input should be an object", where, i);
 		} else if ((e = messages_read_block(r, b, &p)) == 0) {
 			TAILQ_INSERT_TAIL(out, p, link);
+		} else if (e == E_SYNTAX) {
+			return canon_fail(r->a, r->err, ERROR_BAD_REQUEST, where,
+			    "%s.%u.%s: Input should be a valid string", where, i, r->wrong);
 		}
 		if (e != 0)
 			return e;

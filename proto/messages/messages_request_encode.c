@@ -290,7 +290,7 @@ put_head(struct messages_writer *o, const struct encode_ctx *ctx, const struct c
 static void
 put_tier(struct messages_writer *o, const struct canon_request *q)
 {
-	/* words of other vendors mean nothing here, but two are the same */
+	/* words of other vendors mean nothing here, but one is the same */
 	if (q->service_tier.p != NULL &&
 	    (messages_own(&q->src) || span_is(q->service_tier, "auto")))
 		jsonw_m_text(&o->w, "service_tier", q->service_tier);

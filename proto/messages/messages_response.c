@@ -91,7 +91,7 @@ static void
 put_finish(struct messages_writer *o, const struct canon_finish *f, bool own, const char *word)
 {
 	jsonw_name(&o->w, "stop_reason");
-	if (own && f->raw.n > 0 && canon_finish_of(f->raw) == f->reason)
+	if (own && f->reason == FINISH_UNKNOWN && f->raw.n > 0)
 		jsonw_text(&o->w, f->raw);
 	else
 		jsonw_cstr(&o->w, word);

@@ -480,7 +480,7 @@ put_stop(struct encoder *e, struct messages_writer *o, const char *word)
 
 	jsonw_m_open(&o->w, "delta", '{');
 	jsonw_name(&o->w, "stop_reason");
-	if (e->own && f->raw.n > 0 && canon_finish_of(f->raw) == f->reason)
+	if (e->own && f->reason == FINISH_UNKNOWN && f->raw.n > 0)
 		jsonw_text(&o->w, f->raw);
 	else
 		jsonw_cstr(&o->w, word);

@@ -101,7 +101,7 @@ messages_put_usage(struct messages_writer *o, const struct canon_usage *u)
 static void
 keep_member(struct jsonw *w, const char *name, const struct json *o)
 {
-	const struct json *m = json_want(o, name);
+	const struct json *m = json_get(o, name);
 
 	if (m != NULL)
 		jsonw_m_raw(w, name, m->raw);
@@ -116,8 +116,8 @@ messages_read_details(
 	char *kept;
 
 	*out = (struct span){NULL, 0};
-	if (json_want(delta, "stop_details") == NULL && json_want(delta, "container") == NULL &&
-	    json_want(event, "context_management") == NULL)
+	if (json_get(delta, "stop_details") == NULL && json_get(delta, "container") == NULL &&
+	    json_get(event, "context_management") == NULL)
 		return 0;
 	jsonw_open(&w, '{');
 	keep_member(&w, "stop_details", delta);

@@ -211,6 +211,19 @@ test_refused(void **state)
 	    {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
 	     "\"text\":\"\"},1]}]}",
 		"messages.0.content.1: Input should be an object"},
+	    {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
+	     "\"text\":5}]}]}",
+		"messages.0.content.0.text: Input should be a valid string"},
+	    {"{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"content\":[{\"type\":\"tool_"
+	     "use\",\"id\":\"a\"}]}]}",
+		"messages.0.content.0.name: Input should be a valid string"},
+	    {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"tool_"
+	     "result\",\"tool_use_id\":\"a\","
+	     "\"content\":[{\"type\":\"text\"}]}]}]}",
+		"tool_result.content.0.text: Input should be a valid string"},
+	    {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"tool_"
+	     "result\"}]}]}",
+		"messages.0.content.0.tool_use_id: Input should be a valid string"},
 	    {"{\"model\":\"m\",\"messages\":[],\"max_tokens\":0}",
 		"max_tokens: Input should be greater"},
 	    {"{\"model\":\"m\",\"messages\":[],\"max_tokens\":\"x\"}",
@@ -536,7 +549,7 @@ test_deep(void **state)
 
 	buf_str(&b, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[");
 	for (unsigned i = 0; i < 200; i++)
-		buf_str(&b, "{\"type\":\"tool_result\",\"content\":[");
+		buf_str(&b, "{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":[");
 	for (unsigned i = 0; i < 200; i++)
 		buf_str(&b, "]}");
 	buf_str(&b, "]}]}");

@@ -537,6 +537,23 @@ test_ends(void **state)
 	assert_said(&c, "");
 	buf_clear(&c.out);
 
+	/* trap: the upstream says end_turn although there is a call; the client's loop would stop
+	 */
+	client_open(&c, t);
+	say_begin(&c);
+	say_open(&c, PART_TOOL_CALL, "toolu_1", "f");
+	say_close(&c);
+	buf_reset(&c.out);
+	say(&c,
+	    (struct canon_event){.type = EVENT_USAGE,
+		.usage = &(struct canon_usage){.raw = span_of("{}"), .from = DIALECT_MESSAGES}});
+	say(&c, (struct canon_event){.type = EVENT_FINISH,
+		    .finish =
+			&(struct canon_finish){.reason = FINISH_STOP, .raw = span_of("end_turn")}});
+	say(&c, (struct canon_event){.type = EVENT_END});
+	assert_non_null(memmem(c.out.data, c.out.len, "\"stop_reason\":\"tool_use\"", 24));
+	buf_clear(&c.out);
+
 	/* an end that is a failure is never a success */
 	client_open(&c, t);
 	say_begin(&c);
