@@ -29,12 +29,20 @@ keep(struct arena *a, struct buf *b)
 	return s;
 }
 
+static bool
+is_envelope(struct span text)
+{
+	return text.n >= MARK_BYTES && memcmp(text.p, SIGNATURE_MARK, MARK_BYTES) == 0;
+}
+
 struct span
 signature_wrap(struct arena *a, const struct canon_signature *s)
 {
 	struct buf plain = BUF_INIT(SIGNATURE_MAX), text = BUF_INIT(SIGNATURE_MAX);
 	uint8_t head[HEAD_BYTES] = MAGIC;
 
+	if (is_envelope(s->data))
+		return s->data;
 	head[MAGIC_BYTES] = (uint8_t)(s->origin | (s->encrypted ? ENCRYPTED : 0));
 	for (unsigned i = 0; i < 4; i++)
 		head[MAGIC_BYTES + 1 + i] = (uint8_t)(s->family >> (24 - 8 * i));
@@ -57,7 +65,7 @@ signature_unwrap(
 	const uint8_t *head;
 
 	*out = (struct canon_signature){.data = text, .origin = native};
-	if (text.n < MARK_BYTES || memcmp(text.p, SIGNATURE_MARK, MARK_BYTES) != 0)
+	if (!is_envelope(text))
 		return false;
 	*out = (struct canon_signature){.origin = ORIGIN_NONE};
 	if (base64_decode(&plain, text) == 0 && plain.len >= HEAD_BYTES) {

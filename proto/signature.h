@@ -3,6 +3,7 @@
  * base64("OMNI01" + origin + 4 bytes of the model family's hash + payload). It always begins with SIGNATURE_MARK.
  *
  * signature_wrap     `s` for a client; p NULL: out of memory. An unsigned thought has an envelope with an empty payload.
+ *                    What is in an envelope already stays as it is.
  * signature_unwrap   true: it was an envelope, *out is what was in it. False: *out is the text itself with `native` as its origin.
  * signature_present  an envelope stands somewhere in these bytes: the pass-through path must not be taken.
  */
