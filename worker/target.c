@@ -217,13 +217,6 @@ decide(struct target *t, const struct target_request *q)
 		       ask_member(q->body, "stream_options").p == NULL;
 }
 
-bool
-target_counts(const struct ask *ask, const struct snapshot *snap, const struct snap_conn *conn)
-{
-	return conn != &route_builtin && tails[ask->dialect].count != NULL &&
-	       snapshot_span(snap, conn->url[ask->dialect]).n > 0;
-}
-
 int
 target_choose(struct target *t, struct arena *a, const struct target_request *q)
 {

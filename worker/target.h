@@ -41,8 +41,6 @@ struct target_request {
 };
 
 int target_choose(struct target *t, struct arena *a, const struct target_request *q) must_check;
-bool target_counts(
-    const struct ask *ask, const struct snapshot *snap, const struct snap_conn *conn);
 void target_free(void);
 
 #endif
