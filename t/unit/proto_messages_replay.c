@@ -6,7 +6,7 @@
 
 #include <dirent.h>
 
-#define RECORDINGS "../shared/recordings"
+#define RECORDINGS "../shared/recordings" /* or $OMNIROUTE_RECORDINGS */
 
 struct recording {
 	char path[512];
@@ -100,13 +100,15 @@ static void
 each_recording(struct bench *t, void (*check)(struct bench *t, const struct recording *r))
 {
 	static const char *const folders[] = {"anthropic-messages", "bedrock-invoke-anthropic"};
+	const char *root = getenv("OMNIROUTE_RECORDINGS");
 	struct bench fresh;
 	unsigned seen = 0;
 
 	for (size_t i = 0; i < NELEM(folders); i++) {
 		char path[200];
 		struct dirent *e;
-		(void)snprintf(path, sizeof path, RECORDINGS "/%s", folders[i]);
+		(void)snprintf(
+		    path, sizeof path, "%.150s/%s", root != NULL ? root : RECORDINGS, folders[i]);
 		DIR *dir = opendir(path);
 		if (dir == NULL)
 			continue;
