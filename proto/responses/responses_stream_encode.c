@@ -20,6 +20,7 @@ struct encoder {
 	bool encrypted; /* the client wants it */
 	bool begun, ended, refused, broken;
 	uint64_t sequence;
+	size_t start; /* of the JSON of the event that is being written */
 	struct span id, model;
 	uint64_t created;
 	uint32_t items;    /* closed ones: output_index of the open one */
@@ -87,16 +88,24 @@ event_open(struct encoder *e, struct buf *out, const char *type)
 	buf_str(out, "event: ");
 	buf_str(out, type);
 	buf_str(out, "\ndata: ");
+	e->start = out->len;
 	jsonw_open(&w, '{');
 	jsonw_m_cstr(&w, "type", type);
 	jsonw_m_u64(&w, "sequence_number", e->sequence++);
 	return w;
 }
 
+/* Values that are passed on as they stood may hold line ends: an event is one line. */
 static void
-event_close(struct jsonw *w)
+event_close(const struct encoder *e, struct jsonw *w)
 {
+	char *p, *end;
+
 	jsonw_close(w, '}');
+	if (buf_ok(w->b))
+		for (p = w->b->data + e->start, end = w->b->data + w->b->len; p < end; p++)
+			if (*p == '\n' || *p == '\r')
+				*p = ' ';
 	buf_str(w->b, "\n\n");
 }
 
@@ -132,7 +141,7 @@ response_event(struct encoder *e, struct buf *out, const char *type, struct resp
 	o->created = e->created;
 	jsonw_name(&w, "response");
 	responses_object_put(&w, o, &e->ctx);
-	event_close(&w);
+	event_close(e, &w);
 }
 
 static void
@@ -228,7 +237,7 @@ item_done(struct encoder *e, struct buf *out, struct span item)
 
 	jsonw_m_u64(&w, "output_index", e->items);
 	jsonw_m_raw(&w, "item", item);
-	event_close(&w);
+	event_close(e, &w);
 	e->items++;
 }
 
@@ -250,7 +259,7 @@ item_added(struct encoder *e, struct buf *out)
 	jsonw_m_u64(&w, "output_index", e->items);
 	jsonw_name(&w, "item");
 	put_item(e, &w, "in_progress");
-	event_close(&w);
+	event_close(e, &w);
 }
 
 static void
@@ -287,7 +296,7 @@ open_content(struct encoder *e, struct buf *out, const struct canon_part *meta)
 	w = part_event(e, out, "response.content_part.added");
 	jsonw_name(&w, "part");
 	put_content(e, &w);
-	event_close(&w);
+	event_close(e, &w);
 }
 
 static void
@@ -298,7 +307,7 @@ put_delta(struct encoder *e, struct buf *out, const char *type, struct span text
 	jsonw_m_text(&w, "delta", text);
 	if (e->meta->kind == PART_TEXT)
 		jsonw_m_lit(&w, "logprobs", "[]");
-	event_close(&w);
+	event_close(e, &w);
 }
 
 static void
@@ -310,7 +319,7 @@ tell_summary(struct encoder *e, struct buf *out, const char *type, struct span t
 	jsonw_m_cstr(&w, "type", "summary_text");
 	jsonw_m_text(&w, "text", text);
 	jsonw_close(&w, '}');
-	event_close(&w);
+	event_close(e, &w);
 }
 
 static bool
@@ -361,7 +370,7 @@ take_cite(struct encoder *e, struct buf *out, const struct canon_event *ev)
 	jsonw_m_u64(&w, "annotation_index", e->cited++);
 	jsonw_name(&w, "annotation");
 	responses_put_annotation(&w, ev->annotation);
-	event_close(&w);
+	event_close(e, &w);
 }
 
 /* The seal of a thought: the last one counts. */
@@ -408,11 +417,11 @@ close_content(struct encoder *e, struct buf *out)
 		buf_add(out, held(&e->logprobs).p, e->logprobs.len);
 		jsonw_close(&w, ']');
 	}
-	event_close(&w);
+	event_close(e, &w);
 	w = part_event(e, out, "response.content_part.done");
 	jsonw_name(&w, "part");
 	put_content(e, &w);
-	event_close(&w);
+	event_close(e, &w);
 	put_content(e, &kept);
 	e->contents++;
 }
@@ -432,7 +441,7 @@ close_call(struct encoder *e, struct buf *out)
 	if (!custom)
 		jsonw_m_text(&w, "name", e->meta->name.p != NULL ? e->meta->name : span_of(""));
 	jsonw_m_text(&w, custom ? "input" : "arguments", held(&e->text));
-	event_close(&w);
+	event_close(e, &w);
 }
 
 static void
@@ -444,7 +453,7 @@ close_reasoning(struct encoder *e, struct buf *out)
 		return;
 	w = part_event(e, out, "response.reasoning_summary_text.done");
 	jsonw_m_text(&w, "text", held(&e->text));
-	event_close(&w);
+	event_close(e, &w);
 	tell_summary(e, out, "response.reasoning_summary_part.done", held(&e->text));
 }
 
@@ -494,7 +503,7 @@ tell_steps(struct encoder *e, struct buf *out)
 		     k < 3 && span_is(name, steps[i].name) && steps[i].events[k] != NULL; k++) {
 			struct jsonw w = item_event(e, out, steps[i].events[k]);
 
-			event_close(&w);
+			event_close(e, &w);
 		}
 }
 
@@ -506,7 +515,7 @@ close_whole(struct encoder *e, struct buf *out)
 
 	jsonw_m_u64(&w, "output_index", e->items);
 	jsonw_m_raw(&w, "item", item);
-	event_close(&w);
+	event_close(e, &w);
 	tell_steps(e, out);
 	item_done(e, out, item);
 }
