@@ -360,8 +360,10 @@ settle_stops(struct shaping *s)
 			(s->p->dialect == DIALECT_CHAT || s->p->dialect == DIALECT_RESPONSES));
 	int r;
 
-	if (s->q->stop == NULL || (r = copy_stops(s, none ? UINT32_MAX : s->p->max_stops)) != 0)
-		return s->q->stop == NULL ? 0 : r;
+	if (s->q->stop == NULL)
+		return 0;
+	if ((r = copy_stops(s, none ? UINT32_MAX : s->p->max_stops)) != 0)
+		return r;
 	if (!none || s->q->stop == NULL)
 		return 0;
 	s->out->emulate_stop = true;

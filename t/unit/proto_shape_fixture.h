@@ -1,14 +1,17 @@
 /*
- * Conversations as text, for the tests of shaping: read into a canonical request, and a shaped one printed the same way.
+ * Conversations as text, for the tests of shaping: read into a canonical request, and a shaped one
+ * printed the same way.
  *
- * One turn a line: its role (s d u a t), then parts with ";;" between them. A star before a part: it has a cache mark.
+ * One turn a line: its role (s d u a t), then parts with ";;" between them. A star before a part:
+ * it has a cache mark.
  *
- *   =text            !id,name,args     call         &id,name,text   free-form call     ?text   refusal
+ *   =text            !id,name,args     call         &id,name,text   free-form call     ?text
+ * refusal
  *   @id,name,text    result (@* with an error; media in it behind a '+')
- *   ~sig/text        reasoning; sig begins with its maker (A G O R) and may be "-"     >sig/text  text with a signature
- *   #url             image by URL      %type,base64  image          $id       image by id
- *   ^type,base64     file              "text         text document  <text     audio of the assistant, with its transcript
- *   |base64          audio
+ *   ~sig/text        reasoning; sig begins with its maker (A G O R) and may be "-"     >sig/text
+ * text with a signature #url             image by URL      %type,base64  image          $id image
+ * by id ^type,base64     file              "text         text document  <text     audio of the
+ * assistant, with its transcript |base64          audio
  *
  * "\n" is a line feed. An absent id is printed as "-".
  */
@@ -70,8 +73,10 @@ fixture_field(struct arena *a, struct span *s, char end)
 static inline void
 fixture_sign(struct span sig, struct canon_signature *out)
 {
-	static const char makers[] = {
-	    [ORIGIN_ANTHROPIC] = 'A', [ORIGIN_GOOGLE] = 'G', [ORIGIN_OPENAI] = 'O', [ORIGIN_OPENROUTER] = 'R'};
+	static const char makers[] = {[ORIGIN_ANTHROPIC] = 'A',
+	    [ORIGIN_GOOGLE] = 'G',
+	    [ORIGIN_OPENAI] = 'O',
+	    [ORIGIN_OPENROUTER] = 'R'};
 
 	if (sig.p == NULL)
 		return;
@@ -91,8 +96,9 @@ fixture_part(struct arena *a, struct span s)
 	} kinds[] = {{'=', PART_TEXT, 0}, {'!', PART_TOOL_CALL, 0}, {'&', PART_TOOL_CALL, 0},
 	    {'?', PART_REFUSAL, 0}, {'@', PART_TOOL_RESULT, 0}, {'~', PART_REASONING, 0},
 	    {'>', PART_TEXT, 0}, {'#', PART_IMAGE, MEDIA_URL}, {'%', PART_IMAGE, MEDIA_BASE64},
-	    {'$', PART_IMAGE, MEDIA_FILE_ID}, {'^', PART_FILE, MEDIA_BASE64}, {'"', PART_FILE, MEDIA_TEXT},
-	    {'<', PART_AUDIO, MEDIA_FILE_ID}, {'|', PART_AUDIO, MEDIA_BASE64}};
+	    {'$', PART_IMAGE, MEDIA_FILE_ID}, {'^', PART_FILE, MEDIA_BASE64},
+	    {'"', PART_FILE, MEDIA_TEXT}, {'<', PART_AUDIO, MEDIA_FILE_ID},
+	    {'|', PART_AUDIO, MEDIA_BASE64}};
 	struct canon_part *p = canon_part_new(a, PART_OPAQUE), *c;
 	size_t i = 0;
 
@@ -157,8 +163,11 @@ fixture_part(struct arena *a, struct span s)
 static inline void
 fixture_say(struct fixture *f, const char *text)
 {
-	static const char roles[] = {[ROLE_SYSTEM] = 's', [ROLE_DEVELOPER] = 'd', [ROLE_USER] = 'u',
-	    [ROLE_ASSISTANT] = 'a', [ROLE_TOOL] = 't'};
+	static const char roles[] = {[ROLE_SYSTEM] = 's',
+	    [ROLE_DEVELOPER] = 'd',
+	    [ROLE_USER] = 'u',
+	    [ROLE_ASSISTANT] = 'a',
+	    [ROLE_TOOL] = 't'};
 
 	while (*text != '\0') {
 		const char *end = strchr(text, '\n');
@@ -310,8 +319,11 @@ fixture_put_part(struct buf *b, const struct canon_part *p)
 static inline const char *
 fixture_print(struct fixture *f, const struct canon_request *q)
 {
-	static const char roles[] = {[ROLE_SYSTEM] = 's', [ROLE_DEVELOPER] = 'd', [ROLE_USER] = 'u',
-	    [ROLE_ASSISTANT] = 'a', [ROLE_TOOL] = 't'};
+	static const char roles[] = {[ROLE_SYSTEM] = 's',
+	    [ROLE_DEVELOPER] = 'd',
+	    [ROLE_USER] = 'u',
+	    [ROLE_ASSISTANT] = 'a',
+	    [ROLE_TOOL] = 't'};
 	struct buf b = BUF_INIT(FIXTURE_MAX);
 	const struct canon_turn *t;
 	const struct canon_part *p;
