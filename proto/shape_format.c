@@ -40,7 +40,7 @@ instruct(struct shaping *s)
 	char *out;
 
 	s->out->strip_fence = true;
-	if (s->q->format.kind == FORMAT_JSON || schema.p == NULL)
+	if (schema.p == NULL)
 		return shape_system_add(s, span_of(ASK_ONLY_JSON));
 	if ((out = arena_alloc(s->a, sizeof ASK_SCHEMA + schema.n)) == NULL)
 		return E_NOMEM;
