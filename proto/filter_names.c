@@ -59,10 +59,12 @@ without_prefix(const struct names *n, struct span name)
 
 	for (size_t i = 0; i < NELEM(prefixes); i++) {
 		size_t len = strlen(prefixes[i]);
-		struct span rest = {name.p + len, name.n - len};
+		struct span rest;
 
-		if (name.n > len && memcmp(name.p, prefixes[i], len) == 0 &&
-		    !is_declared(n, name) && is_declared(n, rest))
+		if (name.n <= len || memcmp(name.p, prefixes[i], len) != 0)
+			continue;
+		rest = (struct span){name.p + len, name.n - len};
+		if (!is_declared(n, name) && is_declared(n, rest))
 			return rest;
 	}
 	return name;

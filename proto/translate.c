@@ -69,6 +69,9 @@ translate_target(
 	    .asked = t->asked,
 	    .array = t->setup.array};
 	memcpy(ctx->seed, t->setup.seed, sizeof ctx->seed);
+	t->answer = *ctx;
+	t->answer.profile = NULL;
+	t->answer.model = t->asked->model;
 	return shape_request(t->arena, t->asked, p, model, &t->shaped, err);
 }
 
@@ -142,11 +145,9 @@ open_filters(struct translate *t)
 static int
 open_encoder(struct translate *t)
 {
-	struct encode_ctx ctx = t->ctx;
 	const struct canon_sink last = {book_encode, t};
 
-	ctx.model = t->asked->model;
-	if ((t->encoder = t->client->encoder_new(t->arena, &ctx)) == NULL)
+	if ((t->encoder = t->client->encoder_new(t->arena, &t->answer)) == NULL)
 		return E_NOMEM;
 	t->next = last;
 	if (t->client->sequential) {
@@ -308,7 +309,6 @@ translate_whole(
     struct translate *t, struct span body, int framing, struct buf *out, struct canon_error *err)
 {
 	struct canon_response decoded = {.from = t->upstream->id}, r;
-	struct encode_ctx ctx = t->ctx;
 	int e;
 
 	translate_forget(t);
@@ -324,8 +324,7 @@ translate_whole(
 	if ((e = collect_end(t->collect, &r, err)) != 0)
 		return e;
 	restore(&r, &decoded);
-	ctx.model = t->asked->model;
-	if ((e = t->client->encode_response(&r, &ctx, out)) == 0)
+	if ((e = t->client->encode_response(&r, &t->answer, out)) == 0)
 		t->st.begun = true;
 	return e;
 }

@@ -22,7 +22,8 @@ struct translate {
 	/* of the target */
 	const struct profile *profile;
 	struct shaped shaped;
-	struct encode_ctx ctx;
+	struct encode_ctx ctx;    /* of its request */
+	struct encode_ctx answer; /* of the client's answer; encoders point to it */
 	/* of the answer */
 	struct arena *scratch;         /* of one frame */
 	struct framing_reader *reader; /* NULL: it comes whole */
