@@ -448,7 +448,7 @@ code_points(struct span s)
 }
 
 static void
-put_annotations(struct chat_writer *o, const struct canon_parts *parts)
+put_annotations(struct chat_writer *o, const struct canon_parts *parts, bool always)
 {
 	const struct canon_part *p;
 	const struct canon_annotation *n;
@@ -468,6 +468,8 @@ put_annotations(struct chat_writer *o, const struct canon_parts *parts)
 	}
 	if (open)
 		jsonw_close(&o->w, ']');
+	else if (always)
+		jsonw_m_lit(&o->w, "annotations", "[]");
 }
 
 void
@@ -486,7 +488,7 @@ chat_put_assistant(
 		}
 	if (p == NULL && !o->request)
 		jsonw_m_lit(&o->w, "refusal", "null");
-	put_annotations(o, parts);
+	put_annotations(o, parts, !o->request && s->from != DIALECT_CHAT);
 	put_made(o, parts);
 	put_calls(o, parts);
 	canon_put_extras(&o->w, s, DIALECT_CHAT);

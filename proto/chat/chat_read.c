@@ -461,13 +461,16 @@ read_call(struct chat_reader *r, const struct json *call, struct canon_parts *to
 	const struct json *custom = json_want(call, "custom"), *f = json_want(call, "function");
 	struct canon_part *p;
 
-	if (custom == NULL && f == NULL)
+	struct span name = chat_text(r, custom != NULL ? custom : f, "name");
+
+	/* Snowflake fills in what is not there with empty strings. */
+	if (name.n == 0 && chat_text(r, call, "id").n == 0)
 		return;
 	if ((p = chat_part(r, to, PART_TOOL_CALL)) == NULL)
 		return;
 	p->id = chat_text(r, call, "id");
 	p->custom = custom != NULL;
-	p->name = chat_text(r, custom != NULL ? custom : f, "name");
+	p->name = name;
 	p->args =
 	    read_arguments(r, custom != NULL ? custom : f, custom != NULL ? "input" : "arguments");
 	if (p->name.p == NULL)
@@ -482,7 +485,7 @@ read_function_call(struct chat_reader *r, const struct json *m, struct canon_par
 	const struct json *f = json_want(m, "function_call");
 	struct canon_part *p;
 
-	if (!json_is(f, 'o') || (p = chat_part(r, to, PART_TOOL_CALL)) == NULL)
+	if (chat_text(r, f, "name").n == 0 || (p = chat_part(r, to, PART_TOOL_CALL)) == NULL)
 		return;
 	p->src.hint |= HINT_FUNCTION;
 	p->name = chat_text(r, f, "name");

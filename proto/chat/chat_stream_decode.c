@@ -655,9 +655,13 @@ chat_decode(void *state, const struct frame *f, const struct canon_sink *sink)
 		free_waiting(d);
 		return fail(d, &e, sink);
 	}
+	choices = json_want(root, "choices");
+	if (!d->begun && json_is(choices, 'a') && choices->count == 0 &&
+	    json_equals(json_get(root, "model"), ""))
+		return take_usage(
+		    d, root, sink); /* Azure's word on the prompt: nothing has begun */
 	if ((r = begin(d, root, sink)) != 0)
 		return r;
-	choices = json_want(root, "choices");
 	if (json_is(choices, 'a'))
 		json_each (j, choices)
 			if ((r = take_choice(d, j, sink)) != 0)

@@ -125,6 +125,7 @@ static void
 open_chunk(struct encoder *e, struct chat_writer *o)
 {
 	buf_str(o->w.b, "data: ");
+	o->w.comma = false;
 	jsonw_open(&o->w, '{');
 	jsonw_m_text(&o->w, "id", e->id);
 	jsonw_m_cstr(&o->w, "object",
@@ -388,6 +389,7 @@ static void
 fail(struct encoder *e, struct chat_writer *o, const struct canon_error *error)
 {
 	buf_str(o->w.b, "data: ");
+	o->w.comma = false;
 	jsonw_open(&o->w, '{');
 	chat_put_error(&o->w, error);
 	jsonw_close(&o->w, '}');

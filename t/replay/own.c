@@ -249,10 +249,13 @@ replay_own(const struct recording *r)
 {
 	struct arena *a = arena_new((size_t)1 << 30);
 	const struct canon_request *q = own_request(a, r);
-	struct canon_request *empty = canon_request_new(a, r->dialect);
+	struct canon_request asked;
 
 	if (q == NULL)
-		q = empty;
+		q = canon_request_new(a, r->dialect);
+	asked = *q; /* the client wants to see what was counted */
+	asked.stream_usage = true;
+	q = &asked;
 	if (r->status == 200 && r->framing != WHOLE)
 		own_stream(a, r, q);
 	else if (r->status == 200)

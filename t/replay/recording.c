@@ -197,6 +197,7 @@ recording_profile(const struct recording *r, struct profile *p)
 	if (span_is(r->provider, "mistral")) {
 		p->ids = IDS_MISTRAL;
 		p->required_is_any = true;
+		p->stream_options = false;
 	}
 }
 
