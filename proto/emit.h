@@ -4,9 +4,14 @@
  * spoken by upstreams.
  *
  * Each returns 0 or what the sink returned. emit_begin does nothing the second time; the others
- * begin by themselves. emit_open     the number of the part goes to *part. emit_call: a call that
- * came whole. emit_finish   the usage as far as it is known, then FINISH. emit_end      END.
- * emit_cut: end of input without proof of the end (spec 17.9). emit_not_json a frame that is none.
+ * begin by themselves.
+ *
+ * emit_open      the number of the part goes to *part.
+ * emit_delta     nothing for an empty text. emit_arguments: those of a call, whole.
+ * emit_call      a call that came whole.
+ * emit_usage     what is known now, merged into what was known before.
+ * emit_cut       end of input without proof of the end (spec 17.9).
+ * emit_not_json  a frame that is none.
  */
 #ifndef OMNIROUTE_PROTO_EMIT_H
 #define OMNIROUTE_PROTO_EMIT_H

@@ -2,10 +2,12 @@
  * framing_own: what framing.c and its parts share.
  *
  * braces_take  one byte more of a JSON text that begins with a bracket: true when it was the one
- * that closes the first. Only brackets and strings are looked at; whether it is JSON is the
- * parser's business. aws_crc32    CRC-32 (IEEE 802.3, reflected). aws_size: length of the message
- * whose first AWS_PRELUDE bytes these are; 0 < size <= max; E_CHECKSUM, E_SYNTAX, E_TOO_LONG.
- * aws_parse: a whole message; what *f points to is in it.
+ *              that closes the first. Only brackets and strings are looked at; whether it is JSON is
+ *              the parser's business.
+ * aws_crc32    CRC-32 (IEEE 802.3, reflected).
+ * aws_size     length of the message whose first AWS_PRELUDE bytes these are, at most `max`;
+ *              E_CHECKSUM, E_SYNTAX, E_TOO_LONG.
+ * aws_parse    a whole message; what *f points to is in it.
  */
 #ifndef OMNIROUTE_PROTO_FRAMING_OWN_H
 #define OMNIROUTE_PROTO_FRAMING_OWN_H

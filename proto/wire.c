@@ -224,19 +224,6 @@ wire_schema(const struct canon_tool *t)
 }
 
 bool
-wire_chosen(const struct canon_tool_choice *c, struct span name)
-{
-	if (c->kind == CHOICE_NAMED)
-		return span_same(name, c->name);
-	if (c->kind != CHOICE_ALLOWED)
-		return true;
-	for (const struct canon_text_list *t = c->allowed; t != NULL; t = t->next)
-		if (span_same(name, t->text))
-			return true;
-	return false;
-}
-
-bool
 wire_turn_has(const struct canon_turn *t, enum canon_part_kind kind)
 {
 	const struct canon_part *p;

@@ -5,12 +5,14 @@
  * wire_put_extras  extras of a thing that came in dialect `to`, but those named.
  * wire_extra       value of the extra of that name, if it came in dialect `to`; p NULL.
  * wire_number      a number as written, also when it stands in a string; p NULL: none.
- * wire_text_of     all text of a turn or result, joined by `between`; text documents in tags, a
- * refusal as text, media that have no place as a note. "" if there is none; p NULL: out of memory.
+ * wire_text_of     all text of a turn or result, joined by `between`: text documents in tags, a
+ *                  refusal as text, media that have no place as a note. "" if there is none; p NULL:
+ *                  out of memory.
  * wire_result      text of a tool result: its object if it was one; "Error: " in front of an error
- * that does not say so. wire_schema      a tool's schema, or that of no parameters. wire_chosen the
- * tool may be called: is it among those that the choice names? wire_media_word  "image/png" → "png"
- * for one of the words of the list; NULL. wire_media_type: the way back, p NULL.
+ *                  that does not say so.
+ * wire_schema      a tool's schema, or that of no parameters.
+ * wire_media_word  "image/png" → "png" for one of the words of the list; NULL. wire_media_type: the
+ *                  way back, p NULL.
  */
 #ifndef OMNIROUTE_PROTO_WIRE_H
 #define OMNIROUTE_PROTO_WIRE_H
@@ -39,7 +41,6 @@ struct span wire_number(struct arena *a, const struct json *j);
 struct span wire_text_of(struct arena *a, const struct canon_parts *parts, const char *between);
 struct span wire_result(struct arena *a, const struct canon_part *p);
 struct span wire_schema(const struct canon_tool *t);
-bool wire_chosen(const struct canon_tool_choice *c, struct span name);
 bool wire_turn_has(const struct canon_turn *t, enum canon_part_kind kind);
 const char *wire_media_word(const struct wire_media *list, struct span type);
 struct span wire_media_type(const struct wire_media *list, struct span word);

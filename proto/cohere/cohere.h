@@ -2,10 +2,11 @@
  * cohere: Cohere's /v2/chat, what its files share (spec translation 19.1).
  *
  * cohere_read_message  parts of a message (role tool: of its content). `how` gets the HINT_ bits of
- * how it was spelled. cohere_read_usage    the `usage` of an answer. cohere_citation      the
- * annotation that a citation is for others; NULL in *out: for nobody. cohere_error         what an
- * end by an error says; `o`: where finish_reason and error stand. cohere_put_message   all members
- * of a message but its role.
+ *                      how it was spelled.
+ * cohere_read_usage    the `usage` of an answer.
+ * cohere_citation      the annotation that a citation is for others; NULL in *out: for nobody.
+ * cohere_error         what an end by an error says; `o`: where finish_reason and error stand.
+ * cohere_put_message   all members of a message but its role and extras.
  */
 #ifndef OMNIROUTE_PROTO_COHERE_H
 #define OMNIROUTE_PROTO_COHERE_H

@@ -67,7 +67,7 @@ put_tool(struct wire *o, const struct canon_tool *t)
 	jsonw_close(&o->w, '}');
 }
 
-/* A choice of some tools is said by sending only those. */
+/* A choice of some tools was made by shaping: only those are left. */
 static void
 put_tools(struct wire *o, const struct canon_request *q)
 {
@@ -76,8 +76,7 @@ put_tools(struct wire *o, const struct canon_request *q)
 	bool any = false;
 
 	TAILQ_FOREACH (t, &q->tools, link) {
-		if ((t->kind != TOOL_FUNCTION && t->kind != TOOL_CUSTOM) ||
-		    !wire_chosen(c, t->name))
+		if (t->kind != TOOL_FUNCTION && t->kind != TOOL_CUSTOM)
 			continue;
 		if (!any)
 			jsonw_m_open(&o->w, "tools", '[');

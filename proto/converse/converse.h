@@ -18,6 +18,9 @@ enum {
 	HINT_STATUS = 1, /* of a result: it had a status */
 };
 
+/* In front of a redacted thought that is not text, in base64. No text of Claude's begins so. */
+#define CONVERSE_BLOB "blob:"
+
 struct converse_writer {
 	struct wire o;
 	const struct profile *profile; /* NULL: an answer */

@@ -228,7 +228,7 @@ read_result(
 
 /*
  * The wire has bytes, in base64. Claude's are themselves text, which is what its maker's own API
- * shows; others' are kept in base64 behind BLOB, which no text of Claude's begins with.
+ * shows; others' are kept in base64 behind CONVERSE_BLOB.
  */
 int
 converse_read_sign(struct arena *a, struct span base64, struct canon_signature *out)
@@ -241,7 +241,7 @@ converse_read_sign(struct arena *a, struct span base64, struct canon_signature *
 		text = b.data[i] > ' ' && b.data[i] < 0x7f;
 	if (!text) {
 		buf_reset(&b);
-		buf_str(&b, "blob:");
+		buf_str(&b, CONVERSE_BLOB);
 		buf_add(&b, base64.p, base64.n);
 	}
 	kept = buf_ok(&b) ? arena_strndup(a, b.data, b.len) : NULL;

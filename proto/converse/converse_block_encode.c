@@ -257,9 +257,10 @@ static void
 put_redacted(struct wire *o, struct span data)
 {
 	struct buf b = BUF_INIT(BLOB_MAX);
+	size_t mark = strlen(CONVERSE_BLOB);
 
-	if (data.n > 5 && memcmp(data.p, "blob:", 5) == 0)
-		buf_add(&b, data.p + 5, data.n - 5);
+	if (data.n > mark && memcmp(data.p, CONVERSE_BLOB, mark) == 0)
+		buf_add(&b, data.p + mark, data.n - mark);
 	else
 		base64_encode(&b, data.p, data.n);
 	if (!buf_ok(&b))

@@ -109,37 +109,6 @@ is_sent(const struct canon_tool *t)
 	return t->src.from == DIALECT_CONVERSE && t->raw.p != NULL;
 }
 
-#define HISTORY_MAX 128 /* names that are declared for the sake of the history */
-
-static bool
-is_among(const struct span *names, unsigned n, struct span name)
-{
-	for (unsigned i = 0; i < n; i++)
-		if (span_same(names[i], name))
-			return true;
-	return false;
-}
-
-/* The service wants the tools of a conversation declared, also when none may be called any more. */
-static void
-put_history(struct converse_writer *c, const struct canon_request *q)
-{
-	struct canon_tool tool = {.kind = TOOL_FUNCTION, .strict = -1};
-	struct span names[HISTORY_MAX];
-	const struct canon_turn *t;
-	const struct canon_part *p;
-	unsigned n = 0;
-
-	TAILQ_FOREACH (t, &q->turns, link)
-		TAILQ_FOREACH (p, &t->parts, link) {
-			if (p->kind != PART_TOOL_CALL || n == HISTORY_MAX ||
-			    is_among(names, n, p->name))
-				continue;
-			tool.name = names[n++] = p->name;
-			put_tool(c, &tool);
-		}
-}
-
 static void
 put_choice(struct wire *o, const struct canon_request *q)
 {
@@ -172,28 +141,25 @@ put_choice(struct wire *o, const struct canon_request *q)
 	}
 }
 
+/* Shaping has declared the tools of the history, which the service wants also when none may be
+ * called any more. */
 static void
 put_tools(struct converse_writer *c, const struct canon_request *q)
 {
 	static const char *const known[] = {"tools", "toolChoice", NULL};
 	struct span own = wire_extra(&q->src, DIALECT_CONVERSE, "toolConfig");
 	struct wire *o = &c->o;
-	const struct canon_turn *turn;
 	const struct canon_tool *t;
-	bool any = false, history = false;
+	bool any = false;
 
 	TAILQ_FOREACH (t, &q->tools, link)
 		any = any || is_sent(t);
-	TAILQ_FOREACH (turn, &q->turns, link)
-		history = history || wire_turn_has(turn, PART_TOOL_CALL);
-	if (!any && !history)
+	if (!any)
 		return;
 	jsonw_m_open(&o->w, "toolConfig", '{');
 	jsonw_m_open(&o->w, "tools", '[');
 	TAILQ_FOREACH (t, &q->tools, link) {
-		if (!is_sent(t) ||
-		    (!history && t->raw.p == NULL && q->tool_choice.kind == CHOICE_ALLOWED &&
-			!wire_chosen(&q->tool_choice, t->name)))
+		if (!is_sent(t))
 			continue;
 		if (t->raw.p != NULL && t->src.from == DIALECT_CONVERSE)
 			jsonw_raw(&o->w, t->raw);
@@ -201,11 +167,8 @@ put_tools(struct converse_writer *c, const struct canon_request *q)
 			put_tool(c, t);
 		converse_put_cache(c, &t->cache, &t->src);
 	}
-	if (!any)
-		put_history(c, q);
 	jsonw_close(&o->w, ']');
-	if (any)
-		put_choice(o, q);
+	put_choice(o, q);
 	if (own.p != NULL)
 		wire_put_rest(o, own, known);
 	jsonw_close(&o->w, '}');

@@ -1,9 +1,10 @@
 /*
  * ollama: Ollama's /api/chat, what its files share (spec translation 19.2).
  *
- * ollama_read_message  parts of a message, without those of role tool. ollama_read_usage: the
- * counts of an answer. ollama_finish        the end of an answer that is done. ollama_put_message
- * content, thinking, images, calls of a turn; role and extras are the caller's.
+ * ollama_read_message  parts of a message.
+ * ollama_read_args     arguments of a call as JSON.
+ * ollama_read_usage    the counts of an answer. ollama_finish: its end.
+ * ollama_put_message   thinking, images, calls; role, content and extras are the caller's.
  */
 #ifndef OMNIROUTE_PROTO_OLLAMA_H
 #define OMNIROUTE_PROTO_OLLAMA_H

@@ -1,7 +1,6 @@
 /* The canonical request → a body of /api/chat. */
 #include "proto/ollama/ollama.h"
 
-#include "proto/profile.h"
 #include "proto/tokens.h"
 #include "shared/err.h"
 
@@ -204,9 +203,9 @@ put_format(struct wire *o, const struct canon_request *q)
 		jsonw_m_raw(&o->w, "format", f->schema);
 }
 
-/* Words are for the models that have them (spec 8.2); the others think or do not. */
+/* Shaping leaves an effort only to the models that have words for it (spec 8.2); the others think or do not. */
 static void
-put_think(struct wire *o, const struct canon_request *q, struct span model)
+put_think(struct wire *o, const struct canon_request *q)
 {
 	static const char *const words[] = {
 	    [EFFORT_MINIMAL] = "low",
@@ -225,9 +224,9 @@ put_think(struct wire *o, const struct canon_request *q, struct span model)
 		jsonw_m_raw(&o->w, "think", own);
 	else if (none)
 		jsonw_m_bool(&o->w, "think", false);
-	else if (m->effort != EFFORT_UNSET && model_facts_of(model)->thinking == THINKS_EFFORT)
+	else if (m->effort != EFFORT_UNSET)
 		jsonw_m_cstr(&o->w, "think", words[m->effort]);
-	else if (m->mode != THINK_UNSET || m->effort != EFFORT_UNSET || m->has_budget)
+	else if (m->mode != THINK_UNSET || m->has_budget)
 		jsonw_m_bool(&o->w, "think", true);
 }
 
@@ -242,7 +241,7 @@ ollama_encode_request(const struct canon_request *q, const struct encode_ctx *ct
 	put_messages(&o, q);
 	put_tools(&o, q);
 	put_format(&o, q);
-	put_think(&o, q, ctx->model);
+	put_think(&o, q);
 	jsonw_m_bool(&o.w, "stream", q->stream);
 	put_options(&o, q);
 	wire_put_extras(&o, &q->src, DIALECT_OLLAMA, placed);

@@ -1,4 +1,3 @@
-#include <endian.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,8 +7,8 @@
 #include <cmocka.h>
 
 #include "proto/framing.h"
-#include "proto/framing_own.h"
 #include "shared/err.h"
+#include "t/unit/proto_eventstream.h"
 
 /* All frames of a stream as text, "<type|data>", "!" before an exception, and how it ended. */
 static int
@@ -130,50 +129,6 @@ test_sse_bare(void **state)
 /* ---- AWS ---- */
 
 static void
-put_u32(struct buf *b, uint32_t n)
-{
-	n = htobe32(n);
-	assert_int_equal(buf_add(b, &n, sizeof n), 0);
-}
-
-static void
-put_header(struct buf *b, const char *name, const char *value)
-{
-	uint8_t size = (uint8_t)strlen(name);
-	uint16_t n = htobe16((uint16_t)strlen(value));
-
-	buf_add(b, &size, 1);
-	buf_str(b, name);
-	buf_add(b, "\x07", 1);
-	buf_add(b, &n, sizeof n);
-	buf_str(b, value);
-}
-
-static void
-put_message(struct buf *b, const struct buf *headers, const char *payload)
-{
-	size_t start = b->len, n = strlen(payload);
-
-	put_u32(b, (uint32_t)(16 + headers->len + n));
-	put_u32(b, (uint32_t)headers->len);
-	put_u32(b, aws_crc32(b->data + start, 8));
-	buf_add(b, headers->data, headers->len);
-	buf_str(b, payload);
-	put_u32(b, aws_crc32(b->data + start, b->len - start));
-}
-
-static void
-put_event(struct buf *b, const char *kind, const char *word, const char *type, const char *payload)
-{
-	struct buf headers = BUF_INIT(4096);
-
-	put_header(&headers, ":message-type", kind);
-	put_header(&headers, word, type);
-	put_message(b, &headers, payload);
-	buf_clear(&headers);
-}
-
-static void
 test_crc(void **state)
 {
 	(void)state;
@@ -191,13 +146,13 @@ test_aws(void **state)
 	struct buf b = BUF_INIT(1 << 16), headers = BUF_INIT(4096);
 
 	(void)state;
-	put_event(&b, "event", ":event-type", "chunk", "{\"bytes\":\"e30=\"}");
+	put_event(&b, "event", ":event-type", span_of("chunk"), span_of("{\"bytes\":\"e30=\"}"));
 	buf_add(&headers, other, sizeof other - 1);
-	put_header(&headers, ":event-type", "x");
-	put_message(&b, &headers, "");
-	put_event(
-	    &b, "exception", ":exception-type", "throttlingException", "{\"message\":\"slow\"}");
-	put_event(&b, "error", ":error-code", "InternalError", "");
+	put_header(&headers, ":event-type", span_of("x"));
+	put_message(&b, &headers, span_of(""));
+	put_event(&b, "exception", ":exception-type", span_of("throttlingException"),
+	    span_of("{\"message\":\"slow\"}"));
+	put_event(&b, "error", ":error-code", span_of("InternalError"), span_of(""));
 	check(FRAMING_EVENTSTREAM, 4096, b.data, b.len, 0,
 	    "<chunk|{\"bytes\":\"e30=\"}><x|><!throttlingException|{\"message\":\"slow\"}><!"
 	    "InternalError|>");
@@ -215,7 +170,7 @@ test_aws_sums(void **state)
 	struct buf b = BUF_INIT(1 << 16);
 
 	(void)state;
-	put_event(&b, "event", ":event-type", "x", "{}");
+	put_event(&b, "event", ":event-type", span_of("x"), span_of("{}"));
 	for (size_t i = 0; i < b.len; i++) {
 		struct buf out = BUF_INIT(4096);
 		b.data[i] ^= 4;
@@ -251,7 +206,7 @@ test_aws_lies(void **state)
 		struct buf h = BUF_INIT(64);
 		buf_reset(&b);
 		buf_add(&h, headers[i], sizes[i]);
-		put_message(&b, &h, "{}");
+		put_message(&b, &h, span_of("{}"));
 		check(FRAMING_EVENTSTREAM, 4096, b.data, b.len, E_SYNTAX, "");
 		buf_clear(&h);
 	}
