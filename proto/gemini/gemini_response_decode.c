@@ -34,7 +34,7 @@ read_grounding(struct arena *a, const struct json *candidate, struct canon_choic
 	struct textmap map = {0};
 	int e = gemini_read_grounding(a, gemini_get(candidate, "groundingMetadata"), &list);
 
-	if (e != 0)
+	if (e != 0 || TAILQ_EMPTY(&list))
 		return e;
 	TAILQ_FOREACH (p, &c->parts, link)
 		if (p->kind == PART_TEXT && p->text.n > 0) {

@@ -134,6 +134,7 @@ gemini_read_choice(struct gemini_reader *r, const struct json *config, struct ca
 	const struct json *mode = gemini_get(c, "mode");
 	const struct json *names = gemini_get(c, "allowedFunctionNames");
 	struct canon_tool_choice *choice = &q->tool_choice;
+	struct canon_text_list **tail = &choice->allowed;
 	int e;
 
 	if ((e = gemini_keep_rest(r->a, &q->src, config, known, HINT_SNAKE_CHOICE)) != 0)
@@ -159,10 +160,13 @@ gemini_read_choice(struct gemini_reader *r, const struct json *config, struct ca
 			    "The names of allowed functions must be strings");
 		if (name.p == NULL)
 			return E_NOMEM;
-		if (choice->kind == CHOICE_NAMED)
+		if (choice->kind == CHOICE_NAMED) {
 			choice->name = name;
-		else if ((e = canon_text_add(r->a, &choice->allowed, name)) != 0)
+			continue;
+		}
+		if ((e = canon_text_add(r->a, tail, name)) != 0)
 			return e;
+		tail = &(*tail)->next;
 	}
 	return 0;
 }

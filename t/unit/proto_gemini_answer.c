@@ -106,6 +106,7 @@ test_ends(void **state)
 	    {"{\"text\":\"a\"}", "LANGUAGE", FINISH_STOP, NULL},
 	    {"", "LANGUAGE", FINISH_NONE, "upstream_malformed"},
 	    {"{\"text\":\"a\"}", "A_NEW_WORD", FINISH_STOP, NULL},
+	    {"{\"functionCall\":{\"name\":\"f\"}}", "A_NEW_WORD", FINISH_TOOL_CALLS, NULL},
 	    {"", "A_NEW_WORD", FINISH_NONE, "upstream_malformed"},
 	    {"{\"text\":\"a\"}", "MALFORMED_FUNCTION_CALL", FINISH_NONE, "upstream_malformed"},
 	    {"{\"text\":\"a\"}", "UNEXPECTED_TOOL_CALL", FINISH_NONE, "upstream_malformed"},
