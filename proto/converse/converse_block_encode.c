@@ -1,4 +1,5 @@
 /* Parts → blocks of content: the same in requests and answers. */
+#include <stdio.h>
 #include <string.h>
 
 #include "proto/converse/converse.h"
@@ -114,16 +115,10 @@ static void
 put_document_name(struct converse_writer *c, const struct canon_media *m)
 {
 	struct span from = m->title.n > 0 ? m->title : m->filename;
-	char name[NAME_MAX_BYTES + 32];
-	size_t n = 0, end = MIN(stem(from), (size_t)NAME_MAX_BYTES);
+	char name[NAME_MAX_BYTES], whole[NAME_MAX_BYTES + 16];
+	size_t n = 0, end = MIN(stem(from), sizeof name);
+	int length;
 
-	c->documents++;
-	if (c->documents > 1 || (end > 0 && from.p[0] >= '0' && from.p[0] <= '9')) {
-		struct buf b = BUF_INIT(32);
-		buf_addf(&b, "%u ", c->documents);
-		memcpy(name, b.data, n = b.len);
-		buf_clear(&b);
-	}
 	for (size_t i = 0; i < end; i++) {
 		char ch = is_plain(from.p[i]) ? from.p[i] : ' ';
 		if (ch != ' ' || (n > 0 && name[n - 1] != ' '))
@@ -131,11 +126,13 @@ put_document_name(struct converse_writer *c, const struct canon_media *m)
 	}
 	while (n > 0 && name[n - 1] == ' ')
 		n--;
-	if (end == 0 || n == 0) {
-		memcpy(name + n, n > 0 ? " Document" : "Document", n > 0 ? 9 : 8);
-		n += n > 0 ? 9 : 8;
-	}
-	jsonw_m_text(&c->o.w, "name", (struct span){name, n});
+	if (n == 0)
+		memcpy(name, "Document", n = 8);
+	if (++c->documents > 1 || (name[0] >= '0' && name[0] <= '9'))
+		length = snprintf(whole, sizeof whole, "%u %.*s", c->documents, (int)n, name);
+	else
+		length = snprintf(whole, sizeof whole, "%.*s", (int)n, name);
+	jsonw_m_text(&c->o.w, "name", (struct span){whole, (size_t)length});
 }
 
 static void
