@@ -351,14 +351,11 @@ end_whole(struct exchange *x)
 
 /* Events although none were asked for: put together, they are the answer that was. */
 static void
-end_unasked(struct exchange *x)
+join_chat(struct exchange *x)
 {
 	struct buf whole = BUF_INIT(settings(x)->max_response_size);
-	int r = x->target.dialect != DIALECT_CHAT
-		    ? E_SYNTAX
-		    : unasked_join(x->arena, collected(x), settings(x)->max_event_size, &whole);
 
-	if (r != 0) {
+	if (unasked_join(x->arena, collected(x), settings(x)->max_event_size, &whole) != 0) {
 		buf_clear(&whole);
 		exchange_attempt_failed(x, FAIL_UNASKED_SSE);
 		return;
@@ -366,6 +363,18 @@ end_unasked(struct exchange *x)
 	buf_clear(&x->body);
 	x->body = whole;
 	end_whole(x);
+}
+
+static void
+end_unasked(struct exchange *x)
+{
+	x->framing = FRAMING_SSE;
+	if (x->target.dialect == DIALECT_CHAT)
+		join_chat(x);
+	else if (x->ask.kind == ASK_ANSWER && attempt_retell(x) == 0)
+		retell_gathered(x);
+	else
+		exchange_attempt_failed(x, FAIL_UNASKED_SSE);
 }
 
 /* ---- a stream ---- */
@@ -464,6 +473,20 @@ end_unbegun_stream(struct exchange *x)
 		exchange_attempt_failed(x, FAIL_CUT);
 }
 
+/* An encoder that has just begun may say so first; the last event is the one. */
+static void
+keep_last_event(struct buf *b)
+{
+	static const char field[] = "\n\nevent: ";
+	size_t n = sizeof field - 1;
+
+	for (size_t at = b->len; at > n; at--)
+		if (memcmp(b->data + at - n, field, n) == 0) {
+			buf_drop(b, at - n + 2);
+			return;
+		}
+}
+
 /* The error that ends a stream whose bytes have passed: what the dialect's own encoder says of it.
  */
 static void
@@ -487,6 +510,7 @@ write_broken(struct exchange *x, enum failure f, struct buf *event)
 	if ((state = d->encoder_new(x->arena, &ctx)) == NULL)
 		return;
 	(void)d->encode(state, &ev, event);
+	keep_last_event(event);
 	if (d->encoder_free != NULL)
 		d->encoder_free(state);
 }

@@ -139,6 +139,18 @@ translate(struct exchange *x)
 }
 
 int
+attempt_retell(struct exchange *x)
+{
+	int r = decode(x);
+
+	if (r == 0)
+		r = translate_target(
+		    x->translate, &x->target.profile, span_of(x->route.model), &x->denied);
+	x->target.translate = r == 0;
+	return r;
+}
+
+int
 attempt_prepare(struct exchange *x)
 {
 	const struct target_request q = {.snap = x->snap,

@@ -129,6 +129,8 @@ void exchange_leave(struct exchange *x);
  */
 int attempt_prepare(struct exchange *x) must_check;
 int attempt_start(struct exchange *x) must_check;
+/* An answer whose bytes were to pass cannot be given so: from here on it is translated into its own dialect. */
+int attempt_retell(struct exchange *x) must_check;
 void attempt_cancel(struct exchange *x);
 
 enum relay_verdict answer_data(struct exchange *x, const char *p, size_t n);

@@ -220,7 +220,7 @@ outcome(struct item *i, CURLcode code)
 
 	if (i->forbidden)
 		return "its address is in a range that is not allowed";
-	if (i->too_large)
+	if (i->too_large || code == CURLE_FILESIZE_EXCEEDED)
 		return "it is larger than 20 MB";
 	if (code == CURLE_OPERATION_TIMEDOUT)
 		return "it did not come in time";
