@@ -7,40 +7,11 @@
  */
 #include <string.h>
 
-#include "proto/responses/responses.h"
+#include "proto/responses/responses_encoder.h"
 #include "proto/scan.h"
 #include "shared/err.h"
 
 #define KEPT_MAX (64u << 20)
-
-enum item_kind { ITEM_NONE, ITEM_MESSAGE, ITEM_CALL, ITEM_REASONING };
-
-struct encoder {
-	struct encode_ctx ctx;
-	bool encrypted; /* the client wants it */
-	bool begun, ended, refused, broken;
-	uint64_t sequence;
-	size_t start; /* of the JSON of the event that is being written */
-	struct span id, model;
-	uint64_t created;
-	uint32_t items;    /* closed ones: output_index of the open one */
-	struct buf output; /* closed items, as they were told */
-	/* the open item */
-	enum item_kind item;
-	struct span item_id;
-	const struct canon_part *first; /* its part, of a message the first */
-	struct buf content;             /* closed parts of a message */
-	uint32_t contents;
-	struct span sign;
-	/* the open part */
-	bool open, told; /* told: a thought has begun to be told */
-	uint32_t part;
-	const struct canon_part *meta;
-	struct buf text, annotations, logprobs;
-	uint32_t cited;
-	struct canon_usage usage;
-	enum canon_finish_reason finish;
-};
 
 void *
 responses_encoder_new(struct arena *a, const struct encode_ctx *ctx)
@@ -72,76 +43,17 @@ responses_encoder_free(void *state)
 	buf_clear(&e->logprobs);
 }
 
-static struct span
-held(const struct buf *b)
-{
-	return (struct span){b->data != NULL ? b->data : "", b->len};
-}
-
-/* ---- one event ---- */
-
-static struct jsonw
-event_open(struct encoder *e, struct buf *out, const char *type)
-{
-	struct jsonw w = {.b = out};
-
-	buf_str(out, "event: ");
-	buf_str(out, type);
-	buf_str(out, "\ndata: ");
-	e->start = out->len;
-	jsonw_open(&w, '{');
-	jsonw_m_cstr(&w, "type", type);
-	jsonw_m_u64(&w, "sequence_number", e->sequence++);
-	return w;
-}
-
-/* Values that are passed on as they stood may hold line ends: an event is one line. */
-static void
-event_close(const struct encoder *e, struct jsonw *w)
-{
-	char *p, *end;
-
-	jsonw_close(w, '}');
-	if (buf_ok(w->b))
-		for (p = w->b->data + e->start, end = w->b->data + w->b->len; p < end; p++)
-			if (*p == '\n' || *p == '\r')
-				*p = ' ';
-	buf_str(w->b, "\n\n");
-}
-
-/* … about the open item */
-static struct jsonw
-item_event(struct encoder *e, struct buf *out, const char *type)
-{
-	struct jsonw w = event_open(e, out, type);
-
-	jsonw_m_text(&w, "item_id", e->item_id);
-	jsonw_m_u64(&w, "output_index", e->items);
-	return w;
-}
-
-/* … about the open part of a message, or the summary of a thought */
-static struct jsonw
-part_event(struct encoder *e, struct buf *out, const char *type)
-{
-	struct jsonw w = item_event(e, out, type);
-
-	jsonw_m_u64(&w, e->item == ITEM_REASONING ? "summary_index" : "content_index",
-	    e->item == ITEM_REASONING ? 0 : e->contents);
-	return w;
-}
-
 static void
 response_event(struct encoder *e, struct buf *out, const char *type, struct responses_object *o)
 {
-	struct jsonw w = event_open(e, out, type);
+	struct jsonw w = encoder_event_open(e, out, type);
 
 	o->id = e->id;
 	o->model = e->model;
 	o->created = e->created;
 	jsonw_name(&w, "response");
 	responses_object_put(&w, o, &e->ctx);
-	event_close(e, &w);
+	encoder_event_close(e, &w);
 }
 
 static void
@@ -150,130 +62,6 @@ put_in_progress(struct encoder *e, struct buf *out, const char *type)
 	struct responses_object o = {.status = span_of("in_progress")};
 
 	response_event(e, out, type, &o);
-}
-
-/* ---- items ---- */
-
-static void
-put_lists(struct encoder *e, struct jsonw *w)
-{
-	jsonw_m_open(w, "annotations", '[');
-	buf_add(w->b, held(&e->annotations).p, e->annotations.len);
-	jsonw_close(w, ']');
-	jsonw_m_open(w, "logprobs", '[');
-	buf_add(w->b, held(&e->logprobs).p, e->logprobs.len);
-	jsonw_close(w, ']');
-}
-
-/* The open part with the text it has by now. */
-static void
-put_content(struct encoder *e, struct jsonw *w)
-{
-	bool refusal = e->meta->kind == PART_REFUSAL;
-
-	jsonw_open(w, '{');
-	jsonw_m_cstr(w, "type", refusal ? "refusal" : "output_text");
-	jsonw_m_text(w, refusal ? "refusal" : "text", held(&e->text));
-	if (!refusal)
-		put_lists(e, w);
-	jsonw_close(w, '}');
-}
-
-/* The open item, whose text and contents are what the buffers hold. */
-static void
-put_item(struct encoder *e, struct jsonw *w, const char *status)
-{
-	struct responses_writer rw = {.w = w,
-	    .ctx = &e->ctx,
-	    .answer = true,
-	    .encrypted = e->encrypted,
-	    .status = status,
-	    .items = e->items};
-	struct canon_part thought;
-
-	switch (e->item) {
-	case ITEM_MESSAGE:
-		responses_put_message_open(&rw, e->first, ROLE_ASSISTANT);
-		jsonw_m_open(w, "content", '[');
-		buf_add(w->b, held(&e->content).p, e->content.len);
-		jsonw_close(w, ']');
-		responses_put_item_extras(w, &e->first->src);
-		jsonw_close(w, '}');
-		break;
-	case ITEM_CALL:
-		responses_put_call(&rw, e->first, held(&e->text));
-		break;
-	case ITEM_REASONING:
-		thought = *e->first;
-		thought.summary = NULL;
-		thought.sign.data = e->sign;
-		if (strcmp(status, "in_progress") == 0)
-			rw.status = "completed";
-		responses_put_reasoning(&rw, &thought, held(&e->text));
-		break;
-	default:
-		jsonw_lit(w, "null");
-		break;
-	}
-}
-
-/* An item that is told twice, in its done event and at the end, is written once. */
-static struct span
-keep_item(struct encoder *e, void (*put)(struct encoder *e, struct jsonw *w, const char *status),
-    const char *status)
-{
-	struct jsonw w = {.b = &e->output, .comma = e->output.len > 0};
-	size_t at = e->output.len + (w.comma ? 1 : 0);
-
-	put(e, &w, status);
-	e->broken = e->broken || !buf_ok(&e->output) || at > e->output.len;
-	return e->broken ? span_of("null") : (struct span){e->output.data + at, e->output.len - at};
-}
-
-static void
-item_done(struct encoder *e, struct buf *out, struct span item)
-{
-	struct jsonw w = event_open(e, out, "response.output_item.done");
-
-	jsonw_m_u64(&w, "output_index", e->items);
-	jsonw_m_raw(&w, "item", item);
-	event_close(e, &w);
-	e->items++;
-}
-
-static void
-item_close(struct encoder *e, struct buf *out, const char *status)
-{
-	if (e->item == ITEM_NONE)
-		return;
-	item_done(e, out, keep_item(e, put_item, status));
-	e->item = ITEM_NONE;
-	e->open = false;
-}
-
-static void
-item_added(struct encoder *e, struct buf *out)
-{
-	struct jsonw w = event_open(e, out, "response.output_item.added");
-
-	jsonw_m_u64(&w, "output_index", e->items);
-	jsonw_name(&w, "item");
-	put_item(e, &w, "in_progress");
-	event_close(e, &w);
-}
-
-static void
-item_open(struct encoder *e, struct buf *out, enum item_kind kind, const struct canon_part *meta)
-{
-	item_close(e, out, "completed");
-	e->item = kind;
-	e->first = meta;
-	e->item_id = responses_item_id(&e->ctx, meta, e->items);
-	e->contents = 0;
-	e->sign = (struct span){NULL, 0};
-	buf_reset(&e->content);
-	buf_reset(&e->text);
-	item_added(e, out);
 }
 
 /* ---- parts ---- */
@@ -291,35 +79,36 @@ open_content(struct encoder *e, struct buf *out, const struct canon_part *meta)
 
 	if (e->item != ITEM_MESSAGE ||
 	    (e->contents > 0 && responses_is_native(&meta->src, HINT_START)))
-		item_open(e, out, ITEM_MESSAGE, meta);
+		encoder_item_open(e, out, ITEM_MESSAGE, meta);
 	e->refused = e->refused || meta->kind == PART_REFUSAL;
-	w = part_event(e, out, "response.content_part.added");
+	w = encoder_part_event(e, out, "response.content_part.added");
 	jsonw_name(&w, "part");
-	put_content(e, &w);
-	event_close(e, &w);
+	encoder_put_content(e, &w);
+	encoder_event_close(e, &w);
 }
 
 static void
 put_delta(struct encoder *e, struct buf *out, const char *type, struct span text)
 {
-	struct jsonw w = e->item == ITEM_CALL ? item_event(e, out, type) : part_event(e, out, type);
+	struct jsonw w = e->item == ITEM_CALL ? encoder_item_event(e, out, type)
+					      : encoder_part_event(e, out, type);
 
 	jsonw_m_text(&w, "delta", text);
 	if (e->meta->kind == PART_TEXT)
 		jsonw_m_lit(&w, "logprobs", "[]");
-	event_close(e, &w);
+	encoder_event_close(e, &w);
 }
 
 static void
 tell_summary(struct encoder *e, struct buf *out, const char *type, struct span text)
 {
-	struct jsonw w = part_event(e, out, type);
+	struct jsonw w = encoder_part_event(e, out, type);
 
 	jsonw_m_open(&w, "part", '{');
 	jsonw_m_cstr(&w, "type", "summary_text");
 	jsonw_m_text(&w, "text", text);
 	jsonw_close(&w, '}');
-	event_close(e, &w);
+	encoder_event_close(e, &w);
 }
 
 static bool
@@ -366,11 +155,11 @@ take_cite(struct encoder *e, struct buf *out, const struct canon_event *ev)
 	if (!is_current(e, ev) || e->meta->kind != PART_TEXT)
 		return;
 	responses_put_annotation(&list, ev->annotation);
-	w = part_event(e, out, "response.output_text.annotation.added");
+	w = encoder_part_event(e, out, "response.output_text.annotation.added");
 	jsonw_m_u64(&w, "annotation_index", e->cited++);
 	jsonw_name(&w, "annotation");
 	responses_put_annotation(&w, ev->annotation);
-	event_close(e, &w);
+	encoder_event_close(e, &w);
 }
 
 /* The seal of a thought: the last one counts. */
@@ -408,8 +197,8 @@ close_content(struct encoder *e, struct buf *out)
 {
 	struct jsonw kept = {.b = &e->content, .comma = e->contents > 0};
 	bool refusal = e->meta->kind == PART_REFUSAL;
-	struct jsonw w =
-	    part_event(e, out, refusal ? "response.refusal.done" : "response.output_text.done");
+	struct jsonw w = encoder_part_event(
+	    e, out, refusal ? "response.refusal.done" : "response.output_text.done");
 
 	jsonw_m_text(&w, refusal ? "refusal" : "text", held(&e->text));
 	if (!refusal) {
@@ -417,12 +206,12 @@ close_content(struct encoder *e, struct buf *out)
 		buf_add(out, held(&e->logprobs).p, e->logprobs.len);
 		jsonw_close(&w, ']');
 	}
-	event_close(e, &w);
-	w = part_event(e, out, "response.content_part.done");
+	encoder_event_close(e, &w);
+	w = encoder_part_event(e, out, "response.content_part.done");
 	jsonw_name(&w, "part");
-	put_content(e, &w);
-	event_close(e, &w);
-	put_content(e, &kept);
+	encoder_put_content(e, &w);
+	encoder_event_close(e, &w);
+	encoder_put_content(e, &kept);
 	e->contents++;
 }
 
@@ -435,13 +224,13 @@ close_call(struct encoder *e, struct buf *out)
 
 	if (e->text.len == 0 && !custom)
 		take_delta(e, out, &(struct canon_event){.part = e->part, .text = span_of("{}")});
-	w = item_event(e, out,
+	w = encoder_item_event(e, out,
 	    custom ? "response.custom_tool_call_input.done"
 		   : "response.function_call_arguments.done");
 	if (!custom)
 		jsonw_m_text(&w, "name", e->meta->name.p != NULL ? e->meta->name : span_of(""));
 	jsonw_m_text(&w, custom ? "input" : "arguments", held(&e->text));
-	event_close(e, &w);
+	encoder_event_close(e, &w);
 }
 
 static void
@@ -451,9 +240,9 @@ close_reasoning(struct encoder *e, struct buf *out)
 
 	if (!e->told)
 		return;
-	w = part_event(e, out, "response.reasoning_summary_text.done");
+	w = encoder_part_event(e, out, "response.reasoning_summary_text.done");
 	jsonw_m_text(&w, "text", held(&e->text));
-	event_close(e, &w);
+	encoder_event_close(e, &w);
 	tell_summary(e, out, "response.reasoning_summary_part.done", held(&e->text));
 }
 
@@ -501,23 +290,23 @@ tell_steps(struct encoder *e, struct buf *out)
 	for (size_t i = 0; i < NELEM(steps); i++)
 		for (size_t k = 0;
 		     k < 3 && span_is(name, steps[i].name) && steps[i].events[k] != NULL; k++) {
-			struct jsonw w = item_event(e, out, steps[i].events[k]);
+			struct jsonw w = encoder_item_event(e, out, steps[i].events[k]);
 
-			event_close(e, &w);
+			encoder_event_close(e, &w);
 		}
 }
 
 static void
 close_whole(struct encoder *e, struct buf *out)
 {
-	struct span item = keep_item(e, put_whole, "completed");
-	struct jsonw w = event_open(e, out, "response.output_item.added");
+	struct span item = encoder_keep_item(e, put_whole, "completed");
+	struct jsonw w = encoder_event_open(e, out, "response.output_item.added");
 
 	jsonw_m_u64(&w, "output_index", e->items);
 	jsonw_m_raw(&w, "item", item);
-	event_close(e, &w);
+	encoder_event_close(e, &w);
 	tell_steps(e, out);
-	item_done(e, out, item);
+	encoder_item_done(e, out, item);
 }
 
 static bool
@@ -549,7 +338,7 @@ take_open(struct encoder *e, struct buf *out, const struct canon_event *ev)
 {
 	part_close(e, out);
 	if (e->item != ITEM_MESSAGE) /* its text is still in the buffer */
-		item_close(e, out, "completed");
+		encoder_item_close(e, out, "completed");
 	e->part = ev->part;
 	e->meta = ev->meta;
 	e->told = false;
@@ -558,15 +347,15 @@ take_open(struct encoder *e, struct buf *out, const struct canon_event *ev)
 	buf_reset(&e->annotations);
 	buf_reset(&e->logprobs);
 	if (is_raw(ev->meta))
-		item_close(e, out, "completed");
+		encoder_item_close(e, out, "completed");
 	else if (responses_is_content(ev->meta, true))
 		open_content(e, out, ev->meta);
 	else if (ev->meta->kind == PART_TOOL_CALL)
-		item_open(e, out, ITEM_CALL, ev->meta);
+		encoder_item_open(e, out, ITEM_CALL, ev->meta);
 	else if (ev->meta->kind == PART_REASONING)
-		item_open(e, out, ITEM_REASONING, ev->meta);
+		encoder_item_open(e, out, ITEM_REASONING, ev->meta);
 	else if (ev->meta->kind == PART_IMAGE || responses_shows_search(e->ctx.asked, ev->meta))
-		item_close(e, out, "completed");
+		encoder_item_close(e, out, "completed");
 	else
 		return;
 	e->open = true;
@@ -661,7 +450,7 @@ put_end(struct encoder *e, struct buf *out)
 		return;
 	}
 	part_close(e, out);
-	item_close(e, out, last_status(e, status));
+	encoder_item_close(e, out, last_status(e, status));
 	if (why != NULL)
 		details = arena_printf(e->ctx.arena, "{\"reason\":\"%s\"}", why);
 	o.status = span_of(status);
