@@ -21,7 +21,7 @@ my $folder = $ENV{OMNIROUTE_RECORDINGS} || '../shared/recordings';
 my @recorded = sort glob "$folder/*/*.json";
 my @own = sort glob 't/data/replay/exchanges/*.json';
 
-sub lines { my ($file) = @_; open my $f, '<', $file or return (); return grep { !/^\s*(?:#|$)/ } map { chomp; $_ } <$f> }
+sub lines { my ($file) = @_; open my $f, "<", $file or return (); my @l = <$f>; chomp @l; return grep { !m{^\s*(?:#|$)} } @l }
 
 sub replay {
 	my ($what, @files) = @_;
@@ -35,8 +35,8 @@ sub replay {
 
 # ---- to its own dialect and back ----------------------------------------------------------------------------------
 
-# what | dialect or * | pattern of the text | reason
-my @allowed = map { my ($what, $dialect, $text, $reason) = split /\s*\|\s*/, $_, 4;
+# what, dialect or *, pattern of the text, reason
+my @allowed = map { my ($what, $dialect, $text, $reason) = split /\t/, $_, 4;
 	die "t/data/replay/allowed: no reason: $_" if !$reason; { what => $what, dialect => $dialect, text => qr/$text/, used => 0, line => $_ } }
 	lines('t/data/replay/allowed');
 
@@ -110,6 +110,7 @@ sub views {
 	}
 	my $end = $finish{$client}{ $wc->{finish} } // $wc->{finish};
 	$end = 'tool_calls' if @wcalls && $end eq 'stop';
+	$end = 'refusal' if $client eq 'anthropic-messages' && $end eq 'stop' && grep { $_->{kind} eq 'refusal' } @$wp;
 	my $seen = $gc->{finish};
 	$seen = 'tool_calls' if @gcalls && $seen eq 'stop';
 	push @w, "finish: want $end, got $seen" if $end ne $seen && $wc->{finish} !~ /unknown|error|malformed/;

@@ -42,6 +42,9 @@ read_usage(const struct json *u, struct canon_usage *out)
 	out->in_cache_write = count(in, "cache_write_tokens");
 	if (out->in_cache_write == 0)
 		out->in_cache_write = count(u, "cache_creation_input_tokens");
+	/* OpenRouter on Gemini calls the same tokens read and written. */
+	if (out->has_in && out->in_cached + out->in_cache_write > out->in_total)
+		out->in_cache_write = out->in_total - MIN(out->in_total, out->in_cached);
 	out->in_audio = count(in, "audio_tokens");
 	out->in_image = count(in, "image_tokens");
 	out->out_reasoning = count(details, "reasoning_tokens");

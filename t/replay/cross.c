@@ -20,6 +20,7 @@ struct crossing {
 	struct arena *arena;
 	struct span request; /* in the client's dialect */
 	struct span model;
+	struct profile upstream;
 	struct buf out;
 	struct canon_error error;
 	int result;
@@ -136,7 +137,6 @@ begin(struct crossing *x)
 	};
 	struct decode_request call = {.arena = x->arena, .body = x->request};
 	struct translate *t;
-	struct profile p;
 	struct buf body = BUF_INIT(LIMIT);
 
 	memset(setup.seed, 7, sizeof setup.seed);
@@ -146,9 +146,9 @@ begin(struct crossing *x)
 	}
 	if ((t = translate_new(&setup)) == NULL)
 		return NULL;
-	recording_profile(x->r, &p);
+	recording_profile(x->r, &x->upstream);
 	if ((x->result = translate_request(t, &call, &x->error)) == 0 &&
-	    (x->result = translate_target(t, &p, x->model, &x->error)) == 0)
+	    (x->result = translate_target(t, &x->upstream, x->model, &x->error)) == 0)
 		x->result = translate_body(t, &body);
 	if (x->result != 0)
 		say(x->r, "no-way-there", "%s: %s %.*s", dialect_word(x->client),

@@ -194,6 +194,8 @@ recording_profile(const struct recording *r, struct profile *p)
 		p->openai = true;
 		p->max_completion_tokens = p->developer_role = true;
 	}
+	if (r->dialect == DIALECT_MESSAGES && memmem(r->path.p, r->path.n, "/invoke", 7) != NULL)
+		p->invoke = true;
 	if (span_is(r->provider, "mistral")) {
 		p->ids = IDS_MISTRAL;
 		p->required_is_any = true;
