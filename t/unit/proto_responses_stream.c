@@ -264,6 +264,32 @@ failures_are_failures(void **state)
 	}
 }
 
+/* Those of the done event that did not come before, and no other. */
+static void
+citations_come_once(void **state)
+{
+	static const char *const lines[] = {CREATED,
+	    "{\"type\":\"response.output_text.delta\",\"output_index\":0,\"delta\":\"x\"}",
+	    "{\"type\":\"response.output_text.annotation.added\",\"output_index\":0,\"annotation\":"
+	    "{\"type\":\"url_citation\",\"url\":\"a\"}}",
+	    "{\"type\":\"response.content_part.done\",\"output_index\":0,\"part\":{\"type\":"
+	    "\"output_text\",\"text\":\"x\",\"annotations\":["
+	    "{\"type\":\"url_citation\",\"url\":\"a\"},{\"type\":\"url_citation\",\"url\":\"b\"}]}"
+	    "}",
+	    "{\"type\":\"response.completed\",\"response\":{}}", NULL};
+	struct bench *t = *state;
+	const struct json *output;
+
+	usual(t);
+	stream(t, lines, EVENTS_MAX);
+	assert_string_equal(t->log, "BODAACFE");
+	output = json_get(json_get(t->events[t->count - 1], "response"), "output");
+	assert_json(t,
+	    json_get(json_at(json_get(json_at(output, 0), "content"), 0), "annotations")->raw,
+	    "[{\"type\":\"url_citation\",\"url\":\"a\"},{\"type\":\"url_citation\",\"url\":\"b\"}"
+	    "]");
+}
+
 /* Unknown events, [DONE] and keep-alives say nothing. */
 static void
 noise_is_ignored(void **state)
@@ -550,6 +576,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(gaps_are_filled, bench_open, bench_close),
 	    cmocka_unit_test_setup_teardown(ends_are_understood, bench_open, bench_close),
 	    cmocka_unit_test_setup_teardown(failures_are_failures, bench_open, bench_close),
+	    cmocka_unit_test_setup_teardown(citations_come_once, bench_open, bench_close),
 	    cmocka_unit_test_setup_teardown(noise_is_ignored, bench_open, bench_close),
 	    cmocka_unit_test_setup_teardown(provider_items_travel_whole, bench_open, bench_close),
 	    cmocka_unit_test_setup_teardown(runs_of_text_are_one_message, bench_open, bench_close),
