@@ -5,7 +5,7 @@
  * snake_case in its own dialect leaves so, all else in camelCase. Hints (canon_source.hint of what came in this dialect):
  *
  *   HINT_SNAKE         members of this object, or of the one in it, were in snake_case
- *   HINT_SNAKE_CONFIG  request: those of generationConfig
+ *   HINT_SNAKE_CONFIG  request: those of generationConfig; tool: the name of its list
  *   HINT_SNAKE_THINKING  request: those of thinkingConfig
  *   HINT_CONFIG        request: there was a generationConfig, perhaps an empty one
  *   HINT_SNAKE_CHOICE  request: those of toolConfig

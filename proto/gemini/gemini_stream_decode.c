@@ -23,7 +23,7 @@ struct stream_choice {
 	struct canon_annotations cites;
 	struct canon_part *call; /* comes in pieces */
 	struct partial_args *args;
-	bool said, called, proved;
+	bool said, called, proved, cited;
 	struct span word, details;
 };
 
@@ -343,19 +343,22 @@ find_choice(struct stream *s, const struct json *candidate, struct stream_choice
 	return 0;
 }
 
-/* What else was said about the end, for this dialect. */
+/* What else was said about the end, for this dialect; of a search also what no citation carries. */
 static int
 read_details(struct stream *s, const struct json *candidate, struct stream_choice *c)
 {
 	static const char *const known[] = {
-	    "content", "finishReason", "index", "groundingMetadata", "logprobsResult", NULL};
+	    "content", "finishReason", "index", "logprobsResult", "groundingMetadata", NULL};
+	static const char *const cited[] = {"groundingMetadata", NULL};
 	struct buf b = BUF_INIT(1u << 20);
 	struct jsonw w = {.b = &b};
 	bool snake = false, any = false;
 
 	jsonw_open(&w, '{');
 	json_each (m, candidate) {
-		if (json_is(m, '0') || gemini_listed(m->name, known, &snake))
+		bool whole = !c->cited && gemini_listed(m->name, cited, &snake);
+
+		if (json_is(m, '0') || (!whole && gemini_listed(m->name, known, &snake)))
 			continue;
 		jsonw_name_raw(&w, m->name);
 		jsonw_raw(&w, m->raw);

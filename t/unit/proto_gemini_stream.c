@@ -227,6 +227,45 @@ test_blocked_prompt(void **state)
 	decode(chunks, true, "begin  \nusage 4 0\nfinish 0 5\nusage 4 0\nend\n");
 }
 
+static int
+take_details(void *c, const struct canon_event *ev)
+{
+	if (ev->type == EVENT_FINISH)
+		*(struct span *)c = ev->finish->details;
+	return 0;
+}
+
+/* Of a search without citations its own dialect keeps the whole; with some they carry it. */
+static void
+test_details(void **state)
+{
+	static const char *const supports[] = {"",
+	    ",\"groundingChunks\":[{}],\"groundingSupports\":[{\"groundingChunkIndices\":[0]}]"};
+	static const char *const want[] = {
+	    "{\"finishMessage\":\"f\",\"groundingMetadata\":{\"webSearchQueries\":[\"q\"]}}",
+	    "{\"finishMessage\":\"f\"}"};
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(want); i++) {
+		struct span details = {NULL, 0};
+		struct canon_sink sink = {.take = take_details, .ctx = &details};
+		void *decoder = dialect_gemini.decoder_new(arena, arena, &profile);
+		char chunk[512];
+		struct frame f;
+
+		snprintf(chunk, sizeof chunk,
+		    "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]},\"finishReason\":"
+		    "\"STOP\","
+		    "\"finishMessage\":\"f\",\"groundingMetadata\":{\"webSearchQueries\":[\"q\"]%s}"
+		    "}]}",
+		    supports[i]);
+		f = (struct frame){.data = span_of(chunk)};
+		assert_int_equal(dialect_gemini.decode(decoder, &f, &sink), 0);
+		assert_int_equal(dialect_gemini.decode_end(decoder, &sink), 0);
+		assert_text(details, want[i]);
+	}
+}
+
 /* ---- encoding ---- */
 
 static struct buf wire;
@@ -497,6 +536,7 @@ main(void)
 	    T(test_streams_that_fail),
 	    T(test_error_in_the_stream),
 	    T(test_blocked_prompt),
+	    T(test_details),
 	    T(test_chunks),
 	    T(test_thoughts_that_nobody_asked_for),
 	    T(test_interleaved_calls),
