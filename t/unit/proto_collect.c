@@ -122,7 +122,7 @@ size_is_bounded(void **state)
 
 	(void)state;
 	assert_int_equal(
-	    collected_open(&k, "begin\ntext 0\n+ 0 0123456789\n+ 0 0123456789\n", 0, 15),
+	    collected_open(&k, "begin\ntext 0\n+ 0 0123456789\ntext 1\n+ 1 0123456789\n", 0, 15),
 	    E_TOO_LONG);
 	collected_close(&k);
 }
