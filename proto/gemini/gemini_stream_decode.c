@@ -401,6 +401,7 @@ take_candidate(struct stream *s, const struct json *candidate)
 		return e;
 	if (grounding != NULL && (e = gemini_read_grounding(s->a, grounding, &c->cites)) != 0)
 		return e;
+	c->cited = c->cited || !TAILQ_EMPTY(&c->cites);
 	json_each (it, json_is(parts, 'a') ? parts : NULL)
 		if ((e = take_part(s, c, it)) != 0)
 			return e;
