@@ -21,8 +21,7 @@ static const struct shape_demand demands[DIALECTS] = {
 	.merge = true,
 	.user_first = true,
 	.user_last = true,
-	.needs_turn = true,
-	.no_nul = true},
+	.needs_turn = true},
     [DIALECT_COHERE] = {.wrap_system = true, .user_last = true, .needs_turn = true},
     [DIALECT_OLLAMA] = {.merge = false},
     [DIALECT_CONVERSE] = {.top_system = true,
@@ -30,8 +29,7 @@ static const struct shape_demand demands[DIALECTS] = {
 	.merge = true,
 	.user_first = true,
 	.needs_turn = true,
-	.empty = BLANK_GOES,
-	.no_nul = true},
+	.empty = BLANK_GOES},
 };
 
 /* The row of the provider and the facts of the model sharpen what the dialect demands. */

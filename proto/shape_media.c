@@ -109,6 +109,7 @@ settle_document(struct shaping *s, struct canon_part *p)
 	struct canon_media *m = &p->media;
 	bool inline_text = m->source == MEDIA_BASE64 && shape_blob_is_text(m->type) &&
 			   !(s->p->dialect == DIALECT_CONVERSE && takes_document(s, m->type));
+	int r;
 
 	if (begins(m->type, "image/") && p->kind == PART_FILE)
 		p->kind = PART_IMAGE;
@@ -121,6 +122,8 @@ settle_document(struct shaping *s, struct canon_part *p)
 			return E_NOMEM;
 		m->source = MEDIA_TEXT;
 	}
+	if (m->source == MEDIA_TEXT && (r = shape_remove_nul(s, &m->data)) != 0)
+		return r;
 	if (m->source == MEDIA_TEXT) {
 		m->type = span_of("text/plain");
 		return s->p->dialect == DIALECT_MESSAGES ? 0 : document_as_text(s, p);

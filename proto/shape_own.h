@@ -19,7 +19,6 @@ struct shape_demand {
 	bool user_last;
 	bool needs_turn;   /* at least one turn that is no system text */
 	enum shape_empty empty;
-	bool no_nul;       /* U+0000 is not taken in texts */
 	bool custom_tools; /* free-form tools, namespaces in `namespaces` */
 	bool namespaces;
 };
@@ -121,6 +120,7 @@ const char *shape_path(const struct shaping *s, const struct canon_part *p);
 
 /* shape_system.c */
 int shape_system(struct shaping *s) must_check;
+int shape_system_late(struct shaping *s) must_check; /* once the turns are what they will be */
 /* Adds to the system text of the request. */
 int shape_system_add(struct shaping *s, struct span text) must_check;
 
@@ -129,6 +129,8 @@ struct canon_part *shape_text_part(struct shaping *s, struct span text);
 struct canon_turn *shape_text_turn(struct shaping *s, enum canon_role role, struct span text);
 int shape_foreign(struct shaping *s) must_check; /* what travels only within its dialect */
 int shape_empties(struct shaping *s) must_check;
+/* U+0000, where texts may not have it. */
+int shape_remove_nul(struct shaping *s, struct span *text) must_check;
 void shape_bare_turns(struct shaping *s); /* turns without parts go */
 /* The last turn in which the user says something; NULL. What is behind it is the running loop. */
 struct canon_turn *shape_last_user(const struct shaping *s);

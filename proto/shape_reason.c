@@ -37,12 +37,13 @@ is_ours(const struct shaping *s, const struct canon_signature *sign)
 	       (sign->family == 0 || family == 0 || sign->family == family);
 }
 
-/* Somebody else's, or somebody's whom we do not know although it came in an envelope. */
+/* Somebody else's; or nobody knows whose, and it was not this dialect that it came in. */
 static bool
 is_foreign(const struct shaping *s, const struct canon_signature *sign)
 {
-	return sign->origin != ORIGIN_NONE &&
-	       !(sign->data.p == NULL && sign->origin == wanted(s)) && !is_ours(s, sign);
+	if (sign->origin == ORIGIN_NONE)
+		return sign->data.p != NULL && !s->same;
+	return !is_ours(s, sign) && !(sign->data.p == NULL && sign->origin == wanted(s));
 }
 
 static bool
@@ -58,7 +59,7 @@ keeps(const struct shaping *s, const struct canon_part *p, bool in_loop)
 	if (s->same && s->p->dialect != DIALECT_CHAT)
 		return true;
 	if (p->sign.encrypted || p->text.n == 0)
-		return s->p->replay != REPLAY_DROP && in_loop && !p->sign.encrypted;
+		return false;
 	return s->p->replay == REPLAY_ALL || (s->p->replay == REPLAY_LOOP && in_loop);
 }
 

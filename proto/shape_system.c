@@ -8,24 +8,28 @@
 
 /* ---- a line that changes from call to call ---- */
 
+static bool
+is_billing(const struct canon_part *p)
+{
+	return p->kind == PART_TEXT && p->text.n >= sizeof BILLING - 1 &&
+	       memcmp(p->text.p, BILLING, sizeof BILLING - 1) == 0;
+}
+
 static void
 cut_billing(struct canon_turn *t)
 {
-	struct canon_part *p = TAILQ_FIRST(&t->parts);
+	struct canon_part *p = TAILQ_FIRST(&t->parts), *next;
 	const char *end;
 
-	if (p == NULL || p->kind != PART_TEXT || p->text.n < sizeof BILLING - 1 ||
-	    memcmp(p->text.p, BILLING, sizeof BILLING - 1) != 0)
-		return;
-	end = memchr(p->text.p, '\n', p->text.n);
-	if (end == NULL) {
-		TAILQ_REMOVE(&t->parts, p, link);
-		return;
+	for (; p != NULL; p = next) {
+		next = TAILQ_NEXT(p, link);
+		while (is_billing(p) && (end = memchr(p->text.p, '\n', p->text.n)) != NULL) {
+			p->text.n -= (size_t)(end - p->text.p) + 1;
+			p->text.p = end + 1;
+		}
+		if (is_billing(p))
+			TAILQ_REMOVE(&t->parts, p, link);
 	}
-	while (end < p->text.p + p->text.n && *end == '\n')
-		end++;
-	p->text.n -= (size_t)(end - p->text.p);
-	p->text.p = end;
 }
 
 /* ---- roles ---- */
@@ -139,10 +143,10 @@ shape_system(struct shaping *s)
 
 	TAILQ_FOREACH (t, &s->q->turns, link) {
 		leading = leading && shape_is_system(t);
-		if (leading && !s->p->anthropic)
-			cut_billing(t);
 		if (!shape_is_system(t))
 			continue;
+		if (!s->p->anthropic)
+			cut_billing(t);
 		if (leading || may_stay(s, t))
 			t->role = role_of(s, t, leading);
 		else if ((r = wrap(s, t)) != 0)
@@ -154,6 +158,22 @@ shape_system(struct shaping *s)
 	if (r == 0 && s->m->no_system_role)
 		r = give_to_user(s);
 	return r;
+}
+
+/* What stood behind a turn that is gone may have lost its place. */
+int
+shape_system_late(struct shaping *s)
+{
+	struct canon_turn *t;
+	bool leading = true;
+	int r;
+
+	TAILQ_FOREACH (t, &s->q->turns, link) {
+		leading = leading && shape_is_system(t);
+		if (!leading && shape_is_system(t) && !may_stay(s, t) && (r = wrap(s, t)) != 0)
+			return r;
+	}
+	return 0;
 }
 
 /* ---- what the gateway has to say itself ---- */

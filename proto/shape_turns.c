@@ -119,12 +119,13 @@ is_empty(const struct shaping *s, const struct canon_part *p)
 	return p->text.n == 0 || (s->want.empty == BLANK_GOES && is_blank(p->text));
 }
 
-static int
-remove_nul(struct shaping *s, struct span *text)
+int
+shape_remove_nul(struct shaping *s, struct span *text)
 {
+	bool takes = s->p->dialect != DIALECT_GEMINI && s->p->dialect != DIALECT_CONVERSE;
 	char *out, *at;
 
-	if (!s->want.no_nul || text->n == 0 || memchr(text->p, '\0', text->n) == NULL)
+	if (takes || text->n == 0 || memchr(text->p, '\0', text->n) == NULL)
 		return 0;
 	if ((out = at = arena_alloc(s->a, text->n)) == NULL)
 		return E_NOMEM;
@@ -143,7 +144,7 @@ clean_parts(struct shaping *s, struct canon_parts *parts)
 
 	EACH_SAFE(p, parts, next)
 	{
-		if (p->kind == PART_TEXT && (r = remove_nul(s, &p->text)) != 0)
+		if (p->kind == PART_TEXT && (r = shape_remove_nul(s, &p->text)) != 0)
 			return r;
 		if (p->kind == PART_TOOL_RESULT && (r = clean_parts(s, &p->content)) != 0)
 			return r;
@@ -281,9 +282,10 @@ shape_ends(struct shaping *s)
 	int r;
 
 	shape_bare_turns(s);
+	if ((r = shape_system_late(s)) != 0)
+		return r;
 	if (s->want.merge)
 		merge(s);
-	if ((r = last_turn(s)) != 0 || (r = first_turn(s)) != 0)
-		return r;
-	return 0;
+	r = last_turn(s);
+	return r != 0 ? r : first_turn(s);
 }
