@@ -193,18 +193,15 @@ add_urls(struct composer *k, struct snap_conn *row, const struct connection *c,
 	}
 }
 
-/* The provider's way, unless the connection speaks what its provider does not. */
 static struct snap_str
 auth_header(struct composer *k, const struct catalog_provider *p, enum dialect_id dialect,
     const char *secret)
 {
-	const char *name = p != NULL ? p->auth_header : NULL;
-	const char *scheme = p != NULL ? p->auth_scheme : NULL;
+	const char *name, *scheme;
 	struct buf line = BUF_INIT(HEADER_MAX);
 	struct snap_str s = {0};
 
-	if (p == NULL || (name != NULL && p->path[dialect] == NULL))
-		catalog_auth(dialect, &name, &scheme);
+	catalog_auth(p, dialect, &name, &scheme);
 	if (name == NULL || secret == NULL || secret[0] == '\0')
 		return s;
 	buf_addf(&line, "%s: ", name);

@@ -203,11 +203,16 @@ add_header(struct conntest *t, const char *line)
 static bool
 add_headers(struct conntest *t, const struct connection *c, const struct catalog_provider *p)
 {
-	const char *name = p ? p->auth_header : "Authorization",
-		   *scheme = p ? p->auth_scheme : "Bearer";
+	enum dialect_id dialect = c->dialect ? dialect_of(c->dialect)
+				  : p	       ? p->dialect
+					       : DIALECT_CHAT;
+	const char *name, *scheme;
 	struct buf line = BUF_INIT(16384);
 	bool ok = add_header(t, "Accept: application/json");
 
+	catalog_auth(p, dialect, &name, &scheme);
+	if (ok && dialect == DIALECT_MESSAGES && !(p && p->headers && *p->headers))
+		ok = add_header(t, "anthropic-version: 2023-06-01");
 	if (ok && c->secret && name) {
 		buf_addf(&line, "%s: %s%s%s", name, scheme ? scheme : "",
 		    scheme && *scheme ? " " : "", c->secret);

@@ -44,10 +44,13 @@ catalog_path(enum dialect_id dialect)
 }
 
 void
-catalog_auth(enum dialect_id dialect, const char **header, const char **scheme)
+catalog_auth(const struct catalog_provider *p, enum dialect_id dialect, const char **header,
+    const char **scheme)
 {
-	*header = usual[dialect].header;
-	*scheme = usual[dialect].scheme;
+	bool own = p != NULL && (p->path[dialect] != NULL || p->auth_header == NULL);
+
+	*header = own ? p->auth_header : usual[dialect].header;
+	*scheme = own ? p->auth_scheme : usual[dialect].scheme;
 }
 
 /* A string member; NULL when it is absent or null. */
@@ -121,8 +124,8 @@ load_dialects(struct entry *e, const json_t *dialects)
 
 	if (e->p.builtin)
 		return 0;
-	e->p.dialect = n > 0 ? dialect_of(json_string_value(json_array_get(dialects, 0)))
-			     : DIALECT_CHAT;
+	e->p.dialect =
+	    n > 0 ? dialect_of(json_string_value(json_array_get(dialects, 0))) : DIALECT_CHAT;
 	for (size_t i = 0; i < n; i++) {
 		enum dialect_id d = dialect_of(json_string_value(json_array_get(dialects, i)));
 

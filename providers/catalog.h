@@ -11,7 +11,8 @@
  *                family that no upstream has is both.
  *
  * catalog_path   what stands behind the base URL for a dialect, where a provider does not say otherwise; NULL for DIALECT_NONE.
- * catalog_auth   the header line of a credential that a dialect usually wants, for servers that are in no catalogue: name and scheme.
+ * catalog_auth   name and scheme of the header of a credential: the provider's, unless it does not speak this dialect (or `p` is
+ *                NULL): then what services of the dialect usually want. *header NULL: none.
  *
  * Strings that may be NULL say so; the others are "" when there is nothing.
  */
@@ -52,7 +53,7 @@ const struct catalog_provider *catalog_at(unsigned i);
 const struct catalog_provider *catalog_find(const char *id_or_alias);
 
 const char *catalog_path(enum dialect_id dialect);
-void catalog_auth(enum dialect_id dialect, const char **header, const char **scheme);
+void catalog_auth(const struct catalog_provider *p, enum dialect_id dialect, const char **header, const char **scheme);
 
 int catalog_base_url_check(const char *url, bool allow_private) must_check;
 bool address_private(const struct sockaddr *sa);

@@ -13,7 +13,7 @@
  *   A string is given to snapshot_string first; a cleared struct snap_str is the empty string. A string that could not
  *   be stored (E_NOMEM, E_FULL, E_RANGE: NUL inside) shows in the next add_* or in snapshot_build.
  *   add_* copy what they are given; 0, E_NOMEM, E_FULL, E_EXISTS (same id twice; of keys: same digest), E_RANGE (a slot
- *   outside the live region, an unknown provider, an empty id).
+ *   outside the live region, an unknown provider or dialect, an empty id).
  * Reader (worker, and the master to check its own work):
  *   snapshot_open   maps and validates `fd` (which stays the caller's). E_SYNTAX (not sealed,
  *                   too), E_VERSION, E_CHECKSUM, E_TRUNCATED, E_SYSTEM, E_NOMEM.

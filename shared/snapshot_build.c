@@ -257,7 +257,8 @@ snapshot_add_provider(struct snapshot_builder *b, const struct snap_provider *p)
 int
 snapshot_add_conn(struct snapshot_builder *b, const struct snap_conn *c)
 {
-	if (c->slot >= LIVE_CONNS || c->provider >= b->table[SNAP_PROVIDERS].count)
+	if (c->slot >= LIVE_CONNS || c->provider >= b->table[SNAP_PROVIDERS].count ||
+	    c->dialect >= SNAP_DIALECTS || c->sign > SIGN_SIGV4)
 		return E_RANGE;
 	return row_add(b, SNAP_CONNS, c);
 }

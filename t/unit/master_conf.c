@@ -404,6 +404,7 @@ test_connections_and_keys(void **state)
 	assert_string_equal(c->connection[1].provider, "ollama");
 	assert_null(c->connection[1].key);
 	assert_null(c->connection[1].base_url);
+	assert_null(c->connection[1].dialect);
 	assert_int_equal(c->connection[1].priority, 100);
 	assert_true(c->connection[1].enabled);
 	assert_int_equal(c->connection[1].http2, -1);
@@ -429,6 +430,31 @@ test_local_server_named_after_its_kind(void **state)
 	assert_string_equal(c->connection[0].name, "vllm");
 	assert_string_equal(c->connection[0].provider, "local");
 	conf_free(c);
+}
+
+static void
+test_dialects(void **state)
+{
+	static const char text[] = "connection \"a\" { provider = local base_url = "
+				   "\"http://127.0.0.1:8000/v1\" dialect = \"%s\" }\n";
+	struct conf *c;
+	char full[256];
+
+	(void)state;
+	snprintf(full, sizeof full, text, "anthropic-messages");
+	c = good(full);
+	assert_string_equal(c->connection[0].dialect, "anthropic-messages");
+	conf_free(c);
+	snprintf(full, sizeof full, text, "klingon");
+	bad(full,
+	    "omniroute.conf:1: connection \"a\": option \"dialect\": value \"klingon\" is not "
+	    "known; allowed: openai-chat openai-responses anthropic-messages gemini cohere-v2 "
+	    "ollama-chat bedrock-converse");
+	bad("connection \"a\" { provider = echo dialect = gemini }\n",
+	    "omniroute.conf:1: connection \"a\": echo is built in and takes no dialect");
+	bad("connection \"a\" { provider = bedrock key = \"only-one-part\" }\n",
+	    "omniroute.conf:1: connection \"a\": the key of bedrock must be "
+	    "ACCESS_KEY_ID:SECRET_ACCESS_KEY, with :SESSION_TOKEN behind it for temporary ones");
 }
 
 static void
@@ -887,6 +913,7 @@ main(void)
 	    TEST(test_errors_do_not_show_keys),
 	    TEST(test_connections_and_keys),
 	    TEST(test_local_server_named_after_its_kind),
+	    TEST(test_dialects),
 	    TEST(test_private_base_urls),
 	    TEST(test_trusted_proxies),
 	    TEST(test_listeners),

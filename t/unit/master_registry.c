@@ -145,6 +145,7 @@ connection_survives_reopen(void **state)
 	assert_string_equal(d.id, c.id);
 	assert_string_equal(d.provider, "openai");
 	assert_null(d.base_url);
+	assert_null(d.dialect);
 	assert_string_equal(d.secret, "sk-live-0123456789");
 	assert_int_equal(d.nmodels, 2);
 	assert_string_equal(d.models[1], "two");
@@ -271,6 +272,31 @@ bad_values(void **state)
 	assert_why("1 to 1000");
 	connection_clear(&c);
 	assert_int_equal(count(), 0);
+}
+
+static void
+dialects(void **state)
+{
+	struct connection c =
+	    sample("x", "openai-compatible", "https://example.com/v1", "key-0123456789");
+	struct connection d;
+
+	(void)state;
+	c.dialect = strdup("klingon");
+	buf_reset(&why);
+	assert_int_equal(registry_add_connection(&m, &c, &why), E_RANGE);
+	assert_why("allowed: openai-chat openai-responses anthropic-messages gemini");
+	free(c.dialect);
+	c.dialect = strdup("anthropic-messages");
+	buf_reset(&why);
+	assert_int_equal(registry_add_connection(&m, &c, &why), 0);
+	d = get("x");
+	assert_string_equal(d.dialect, "anthropic-messages");
+	connection_clear(&d);
+	connection_clear(&c);
+	assert_int_equal(add("y", "bedrock", NULL, "AKID"), E_RANGE);
+	assert_why("ACCESS_KEY_ID:SECRET_ACCESS_KEY");
+	assert_int_equal(add("y", "bedrock", NULL, "AKID:secret:session"), 0);
 }
 
 static void
@@ -625,7 +651,7 @@ main(void)
 	const struct CMUnitTest tests[] = {TEST(connection_survives_reopen),
 	    TEST(secret_is_sealed_for_its_row), TEST(names_are_unique),
 	    TEST(name_of_another_provider), TEST(name_of_a_local_preset), TEST(bad_names),
-	    TEST(bad_values), TEST(private_addresses), TEST(alias_and_slashes),
+	    TEST(bad_values), TEST(dialects), TEST(private_addresses), TEST(alias_and_slashes),
 	    TEST(found_by_prefix_of_id), TEST(update_and_remove), TEST(slots_are_kept_and_reused),
 	    TEST(provider_slots), TEST(file_wins_and_is_read_only), TEST(bad_file_row_is_left_out),
 	    TEST(key_is_shown_once), TEST(key_limits), TEST(file_key),

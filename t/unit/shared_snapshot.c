@@ -331,6 +331,9 @@ builder_refuses(void **state)
 	c.slot = LIVE_CONNS;
 	assert_int_equal(snapshot_add_conn(b, &c), E_RANGE);
 	c.slot = 0;
+	c.dialect = SNAP_DIALECTS;
+	assert_int_equal(snapshot_add_conn(b, &c), E_RANGE);
+	c.dialect = 0;
 	c.name = (struct snap_str){1u << 30, 4}; /* not from snapshot_string */
 	assert_int_equal(snapshot_add_conn(b, &c), E_RANGE);
 	p.id = k.id = c.id;
