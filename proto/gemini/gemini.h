@@ -10,6 +10,8 @@
  *   HINT_CONFIG        request: there was a generationConfig, perhaps an empty one
  *   HINT_SNAKE_CHOICE  request: those of toolConfig
  *   HINT_START         turn, tool: a content, an element of tools began with it; without it, it goes on with the one before
+ *                      part of a model turn: a further content of the model began with it
+ *   HINT_ENVELOPE      reasoning: its signature came in our envelope
  *   HINT_NO_ROLE       turn: it had none. HINT_FUNCTION: it was "function"
  *   HINT_NO_ARGS       call: it had no args
  *   HINT_NO_TEXT       carrier: it had no text, not an empty one
@@ -46,6 +48,7 @@ enum {
 	HINT_NO_INDEX = 1u << 13,
 	HINT_SNAKE_THINKING = 1u << 14,
 	HINT_CONFIG = 1u << 15,
+	HINT_ENVELOPE = 1u << 16,
 };
 
 static inline bool

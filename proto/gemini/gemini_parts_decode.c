@@ -18,7 +18,9 @@ read_signature(struct gemini_reader *r, const struct json *part, struct canon_pa
 
 	if (e != 0 || text.n == 0)
 		return e;
-	if (!signature_unwrap(r->a, text, ORIGIN_GOOGLE, &p->sign) && r->model.p != NULL)
+	if (signature_unwrap(r->a, text, ORIGIN_GOOGLE, &p->sign))
+		p->src.hint |= HINT_ENVELOPE;
+	else if (r->model.p != NULL)
 		p->sign.family = signature_family(r->model);
 	return 0;
 }

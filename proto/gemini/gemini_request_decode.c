@@ -43,6 +43,75 @@ split_turn(struct gemini_reader *r, struct canon_request *q, struct canon_turn *
 	return 0;
 }
 
+/*
+ * Google's clients keep each chunk of a stream as a content of its own: all that the model said on
+ * end is one turn. What begins with a content that says more than its parts stays apart.
+ */
+static void
+join_turn(struct canon_request *q, struct canon_turn *t)
+{
+	struct canon_turn *before = TAILQ_PREV(t, canon_turns, link);
+	struct canon_part *first = TAILQ_FIRST(&t->parts);
+
+	if (before == NULL || before->role != ROLE_ASSISTANT || TAILQ_EMPTY(&before->parts) ||
+	    first == NULL || t->src.extra != NULL)
+		return;
+	first->src.hint |= HINT_START;
+	TAILQ_CONCAT(&before->parts, &t->parts, link);
+	TAILQ_REMOVE(&q->turns, t, link);
+}
+
+/* The thought from `first` to `last`, whose signature is of the whole. */
+static int
+join_thought(struct gemini_reader *r, struct canon_turn *t, struct canon_part *first,
+    struct canon_part *last)
+{
+	struct canon_part *p, *next;
+	size_t n = last->text.n;
+	char *text, *at;
+
+	for (p = first; p != last; p = TAILQ_NEXT(p, link))
+		n += p->text.n;
+	if ((text = at = arena_alloc(r->a, MAX(n, 1))) == NULL)
+		return E_NOMEM;
+	last->src.hint |= first->src.hint & HINT_START;
+	for (p = first;; p = next) {
+		next = TAILQ_NEXT(p, link);
+		if (p->text.n > 0)
+			memcpy(at, p->text.p, p->text.n);
+		at += p->text.n;
+		if (p == last)
+			break;
+		TAILQ_REMOVE(&t->parts, p, link);
+	}
+	last->text = (struct span){text, n};
+	return 0;
+}
+
+/* A thought of another provider was streamed in pieces, and its signature came behind them: it goes
+ * back as one. */
+static int
+join_thoughts(struct gemini_reader *r, struct canon_turn *t)
+{
+	struct canon_part *p, *first = NULL;
+	int e;
+
+	TAILQ_FOREACH (p, &t->parts, link) {
+		bool sealed = gemini_hint(&p->src, HINT_ENVELOPE);
+
+		if (p->kind != PART_REASONING || (p->sign.data.p != NULL && !sealed)) {
+			first = NULL;
+		} else if (!sealed) {
+			first = first == NULL ? p : first;
+		} else {
+			if (first != NULL && (e = join_thought(r, t, first, p)) != 0)
+				return e;
+			first = NULL;
+		}
+	}
+	return 0;
+}
+
 static int
 read_content(
     struct gemini_reader *r, const struct json *c, uint32_t number, struct canon_request *q)
@@ -68,7 +137,10 @@ read_content(
 	t->src.hint |= role == NULL ? HINT_NO_ROLE : 0;
 	t->src.hint |= json_equals(role, "function") ? HINT_FUNCTION : 0;
 	t->src.hint |= parts == NULL ? HINT_NO_PARTS : 0;
-	return model ? 0 : split_turn(r, q, t);
+	if (!model)
+		return split_turn(r, q, t);
+	join_turn(q, t);
+	return 0;
 }
 
 static int
@@ -132,6 +204,7 @@ read_root(struct gemini_reader *r, const struct json *root, struct canon_request
 	static const char *const known[] = {"contents", "systemInstruction", "tools", "toolConfig",
 	    "generationConfig", "safetySettings", "cachedContent", "model", NULL};
 	const struct json *safety = gemini_get(root, "safetySettings");
+	struct canon_turn *t;
 	int e;
 
 	if ((e = read_system(r, gemini_get(root, "systemInstruction"), q)) != 0 ||
@@ -141,6 +214,9 @@ read_root(struct gemini_reader *r, const struct json *root, struct canon_request
 	    (e = gemini_read_config(r, gemini_get(root, "generationConfig"), q)) != 0 ||
 	    (e = gemini_get_text(r->a, root, "cachedContent", &q->cached_content)) != 0)
 		return e;
+	TAILQ_FOREACH (t, &q->turns, link)
+		if (t->role == ROLE_ASSISTANT && (e = join_thoughts(r, t)) != 0)
+			return e;
 	if (safety != NULL)
 		q->safety = safety->raw;
 	return gemini_keep(r->a, &q->src, root, known, HINT_SNAKE);

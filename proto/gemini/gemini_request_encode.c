@@ -46,10 +46,21 @@ static void
 put_parts(struct gemini_writer *o, const struct canon_turn *t)
 {
 	const struct canon_part *p;
+	bool any = false;
 
-	TAILQ_FOREACH (p, &t->parts, link)
-		if (gemini_part_goes(o, p))
-			gemini_put_part(o, p);
+	TAILQ_FOREACH (p, &t->parts, link) {
+		if (!gemini_part_goes(o, p))
+			continue;
+		if (any && gemini_hint(&p->src, HINT_START)) {
+			jsonw_close(&o->w, ']');
+			jsonw_close(&o->w, '}');
+			jsonw_open(&o->w, '{');
+			jsonw_m_cstr(&o->w, "role", "model");
+			jsonw_m_open(&o->w, "parts", '[');
+		}
+		any = true;
+		gemini_put_part(o, p);
+	}
 	TAILQ_FOREACH (p, &t->parts, link)
 		if (p->kind == PART_TOOL_RESULT)
 			gemini_put_result_media(o, p);

@@ -1,4 +1,5 @@
 /* Requests of Google's generateContent: read, written, and both. */
+#include "proto/signature.h"
 #include "t/unit/proto_gemini.h"
 
 static struct canon_request *
@@ -140,6 +141,51 @@ test_carrier(void **state)
 	    "\"thoughtSignature\":\"QQ==\"},{\"text\":\"\",\"thoughtSignature\":\"Qg==\"},"
 	    "{\"functionCall\":{\"name\":\"f\"}},{\"text\":\"\",\"thoughtSignature\":\"Qw==\"}]}]"
 	    "}");
+}
+
+/* As a client keeps a stream: one content for each chunk. */
+static void
+test_chunks_are_one_turn(void **state)
+{
+	const char *body = "{\"contents\":[{\"role\":\"model\",\"parts\":[{\"text\":\"a\","
+			   "\"thought\":true}]},{\"role\":\"model\","
+			   "\"parts\":[{\"text\":\"b\"},{\"text\":\"c\"}]},{\"role\":\"model\","
+			   "\"parts\":[{\"text\":\"\"}]}]}";
+	struct canon_request *q = decode(body);
+	struct canon_turn *t = TAILQ_FIRST(&q->turns);
+
+	(void)state;
+	assert_null(TAILQ_NEXT(t, link));
+	assert_text(nth(t, 2)->text, "c");
+	assert_encodes(q, body);
+}
+
+static void
+test_thought_of_others_is_whole_again(void **state)
+{
+	struct canon_signature s = {.data = span_of("sig"), .origin = ORIGIN_ANTHROPIC};
+	struct span envelope = signature_wrap(arena, &s);
+	char body[1024];
+	struct canon_turn *t;
+
+	(void)state;
+	snprintf(body, sizeof body,
+	    "{\"contents\":[{\"role\":\"model\",\"parts\":[{\"text\":\"no\",\"thought\":true,"
+	    "\"thoughtSignature\":\"QQ==\"}]},"
+	    "{\"role\":\"model\",\"parts\":[{\"text\":\"one "
+	    "\",\"thought\":true}]},{\"role\":\"model\",\"parts\":[{\"text\":"
+	    "\"two\",\"thought\":true}]},{\"role\":\"model\",\"parts\":[{\"text\":\"\",\"thought\":"
+	    "true,"
+	    "\"thoughtSignature\":\"%.*s\"}]},{\"role\":\"model\",\"parts\":[{\"text\":\"x\","
+	    "\"thought\":true}]}]}",
+	    (int)envelope.n, envelope.p);
+	t = TAILQ_FIRST(&decode(body)->turns);
+	assert_text(nth(t, 0)->text, "no");
+	assert_text(nth(t, 1)->text, "one two");
+	assert_text(nth(t, 1)->sign.data, "sig");
+	assert_int_equal(nth(t, 1)->sign.origin, ORIGIN_ANTHROPIC);
+	assert_text(nth(t, 2)->text, "x");
+	assert_null(TAILQ_NEXT(nth(t, 2), link));
 }
 
 static void
@@ -485,6 +531,8 @@ main(void)
 	    T(test_turns_are_split),
 	    T(test_response_of_many_members_is_its_json),
 	    T(test_carrier),
+	    T(test_chunks_are_one_turn),
+	    T(test_thought_of_others_is_whole_again),
 	    T(test_kinds_of_parts),
 	    T(test_choice),
 	    T(test_subset_schema),
