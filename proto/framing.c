@@ -219,12 +219,13 @@ static int
 next_message(struct framing_reader *r, struct frame *f)
 {
 	size_t left = r->buf.len - r->at;
-	const char *p = r->buf.data + r->at;
+	const char *p;
 	ptrdiff_t size;
 	int result;
 
 	if (left < AWS_PRELUDE)
 		return 0;
+	p = r->buf.data + r->at;
 	if ((size = aws_size(p, r->max)) < 0)
 		return (int)size;
 	if ((size_t)size > left)

@@ -28,6 +28,15 @@ is_in(struct span name, const char *const *list)
 	return false;
 }
 
+static bool
+is_known(const struct json *m, const char *const *list)
+{
+	for (; *list != NULL; list++)
+		if (json_name_is(m, *list))
+			return true;
+	return false;
+}
+
 void
 wire_put_rest(struct wire *o, struct span object, const char *const *known)
 {
@@ -39,7 +48,7 @@ wire_put_rest(struct wire *o, struct span object, const char *const *known)
 		return;
 	}
 	json_each (m, json_is(tree, 'o') ? tree : NULL) {
-		if (m->type == '0' || is_in(m->name, known))
+		if (m->type == '0' || is_known(m, known))
 			continue;
 		jsonw_name_raw(&o->w, m->name);
 		jsonw_raw(&o->w, m->raw);

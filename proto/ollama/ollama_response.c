@@ -153,13 +153,17 @@ int
 ollama_encode_response(
     const struct canon_response *r, const struct encode_ctx *ctx, struct buf *out)
 {
+	static const char *const placed[] = {"created_at", NULL};
 	const struct canon_choice *c = r->choices;
 	bool own = r->from == DIALECT_OLLAMA;
+	struct span created = wire_extra(&r->src, DIALECT_OLLAMA, "created_at");
 	struct wire o = {.w = {.b = out}, .a = ctx->arena};
 
 	jsonw_open(&o.w, '{');
 	jsonw_m_text(&o.w, "model", r->model.p != NULL ? r->model : ctx->model);
-	if (wire_extra(&r->src, DIALECT_OLLAMA, "created_at").p == NULL)
+	if (created.p != NULL)
+		jsonw_m_raw(&o.w, "created_at", created);
+	else
 		put_time(&o, r->created != 0 ? r->created : ctx->now_s);
 	jsonw_m_open(&o.w, "message", '{');
 	jsonw_m_cstr(&o.w, "role", "assistant");
@@ -176,7 +180,7 @@ ollama_encode_response(
 		jsonw_m_u64(&o.w, "prompt_eval_count", r->usage.in_total);
 	if (r->usage.has_out)
 		jsonw_m_u64(&o.w, "eval_count", r->usage.out_total);
-	wire_put_extras(&o, &r->src, DIALECT_OLLAMA, NULL);
+	wire_put_extras(&o, &r->src, DIALECT_OLLAMA, placed);
 	jsonw_close(&o.w, '}');
 	return wire_end(&o);
 }
