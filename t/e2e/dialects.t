@@ -536,6 +536,44 @@ subtest 'Bedrock, Ollama, Cohere' => sub {
 	$u->stop;
 };
 
+# ---- clients that leave, clients that are slow ----
+
+subtest 'a client that leaves is accounted for' => sub {
+	my $f = start_gateway(upstreams => { map { ("u-$_" => { upstream => $up{$_}, dialect => $word{$_} }) } qw(chat messages) });
+	my $n = 0;
+	for my $c (qw(messages chat gemini)) {
+		my $bytes = $stream{messages}->('some words', 'more');
+		my $at = index $bytes, 'event: content_block_stop';
+		$up{messages}->script(reply_sse($bytes, pieces => [$at], delay => 20000));
+		my $h = OmniRoute::Http->connect($f->port, timeout => 20);
+		$h->write(OmniRoute::Http::build(POST => $client{$c}{path}->('u-messages/m', 1), body => $json->encode($client{$c}{body}->('u-messages/m', 1))));
+		wait_until(10, sub { $h->fill(1); $h->{in} =~ /more/ }, "$c: what it reads");
+		$h->close;
+		ok($up{messages}->wait_for(sub { $_[0]{gone_at} }), "$c: the upstream is left");
+		my $row;
+		wait_until(10, sub { my $u = $f->ctl('usage'); @{ $u->{records} } == $n + 1 && ($row = $u->{records}[0]) }, 'the record');
+		$n++;
+		ok($row->{aborted}, "$c: aborted");
+		is($row->{tokens_in}, 7, "$c: the prompt, from the beginning of the stream");
+		cmp_ok($row->{tokens_out}, '>', 0, "$c: what was said");
+	}
+	$f->stop;
+};
+
+subtest 'a slow client pauses an upstream of another dialect' => sub {
+	my $f = start_gateway(upstreams => { 'u-chat' => { upstream => $up{chat} } }, conf => "stream_buffer = 16384\n");
+	my $unit = OmniRoute::Upstream::chat_event('{"content":"' . 'x' x 900 . '"}');
+	$up{chat}->script({ headers => [['Content-Type', 'text/event-stream']], framing => 'chunked',
+		bulk => { unit => $unit, bytes => 64 << 20 }, tail => OmniRoute::Upstream::chat_event('{}', 'stop') . "data: [DONE]\n\n" });
+	my $h = OmniRoute::Http->connect($f->port, timeout => 20);
+	$h->write(OmniRoute::Http::build(POST => '/v1/messages', body => $json->encode($client{messages}{body}->('u-chat/m', 1))));
+	wait_until(10, sub { $h->fill(1); $h->{in} =~ /content_block_delta/ }, 'a beginning');
+	wait_until(10, sub { $f->counter('pauses_total') > 0 }, 'a pause');
+	cmp_ok($up{chat}->seen->{sent}, '<', 32 << 20, 'the upstream waits');
+	$h->close;
+	$f->stop;
+};
+
 # ---- the built-in provider, and what is written down ----
 
 subtest 'echo speaks to all' => sub {
