@@ -44,7 +44,7 @@ next_number(const char **at, const char *end, uint64_t *out)
 static void
 put_context_message(struct jsonw *w, struct span m)
 {
-	const char *at = m.p, *end = m.p + m.n;
+	const char *at = m.p, *end = m.n > 0 ? m.p + m.n : m.p;
 	uint64_t least = UINT64_MAX, most = 0, n;
 	struct buf head = BUF_INIT(256);
 

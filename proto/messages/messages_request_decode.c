@@ -311,12 +311,13 @@ keep_betas(struct request_reader *d, struct span header)
 	struct buf text = BUF_INIT(1u << 16);
 	struct jsonw w = {.b = &text};
 	struct json *m;
-	const char *kept, *end = header.p + header.n;
+	const char *kept, *end;
 
 	if (json_is(body, 'a'))
 		return canon_extra_add(d->r.a, &d->q->src, body);
 	if (header.n == 0)
 		return 0;
+	end = header.p + header.n;
 	jsonw_open(&w, '[');
 	for (const char *p = header.p; p < end;) {
 		const char *comma = memchr(p, ',', (size_t)(end - p)), *stop;

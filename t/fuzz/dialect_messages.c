@@ -57,7 +57,7 @@ must_be_json(const struct buf *b)
 static bool
 request(struct run *r, struct span body, struct buf *out)
 {
-	struct decode_request in = {.arena = r->a, .body = body, .betas = span_of("a, b")};
+	struct decode_request in = {.arena = r->a, .body = body, .betas = span_of(body.n % 2 == 0 ? "a, b" : NULL)};
 	struct canon_request *q;
 	int e = d->decode_request(&in, &q, &r->err);
 

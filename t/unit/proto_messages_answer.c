@@ -305,6 +305,9 @@ test_errors(void **state)
 		"\"prompt is too long: 9000 tokens > 8192 maximum "
 		"(gpt-4-0613: maximum context length is 8,192 tokens, you asked for "
 		"9000)\"},\"request_id\":\"req_1\"}"},
+	    {{.class = ERROR_CONTEXT_WINDOW}, 400,
+		"{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":"
+		"\"prompt is too long\"},\"request_id\":\"req_1\"}"},
 	    {{.class = ERROR_CONTEXT_WINDOW, .message = {"too big", 7}}, 400,
 		"{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":"
 		"\"prompt is too long: too big\"},\"request_id\":\"req_1\"}"},
