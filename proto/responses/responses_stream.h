@@ -27,6 +27,7 @@ struct stream_item {
 	enum stream_kind kind;
 	struct span phase; /* JSON of a message's `phase` */
 	struct stream_content *contents, *last;
+	unsigned count;
 	/* calls and thoughts: one part */
 	bool open, closed, done, custom;
 	uint32_t part;

@@ -5,6 +5,7 @@
 #include "shared/err.h"
 
 #define ITEMS_MAX 4096u
+#define CONTENTS_MAX 4096u /* of one item */
 
 int
 stream_emit(struct responses_decoder *d, const struct canon_event *ev)
@@ -163,6 +164,19 @@ describe_message(struct responses_decoder *d, const struct stream_item *it, stru
 	return canon_extra_add(d->a, &p->src, &phase);
 }
 
+/* Most often the one that came last. */
+static struct stream_content *
+find_content(const struct stream_item *it, int64_t index)
+{
+	struct stream_content *c = it->contents;
+
+	if (it->last != NULL && it->last->index == index)
+		return it->last;
+	while (c != NULL && c->index != index)
+		c = c->next;
+	return c;
+}
+
 int
 stream_content_open(struct responses_decoder *d, struct stream_item *it, int64_t index,
     enum canon_part_kind kind, struct stream_content **out)
@@ -171,12 +185,12 @@ stream_content_open(struct responses_decoder *d, struct stream_item *it, int64_t
 	struct canon_part *meta;
 	int r;
 
-	for (c = it->last != NULL && it->last->index == index ? it->last : it->contents; c != NULL;
-	     c = c->next)
-		if (c->index == index) {
-			*out = c;
-			return 0;
-		}
+	if ((c = find_content(it, index)) != NULL) {
+		*out = c;
+		return 0;
+	}
+	if (it->count++ == CONTENTS_MAX)
+		return E_TOO_LONG;
 	if ((c = arena_zalloc(d->a, 1, sizeof *c)) == NULL ||
 	    (meta = canon_part_new(d->a, kind)) == NULL)
 		return E_NOMEM;

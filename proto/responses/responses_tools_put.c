@@ -3,6 +3,9 @@
 
 #include "proto/responses/responses.h"
 
+/* Names of a choice whose kind is looked up: a list of each length must not cost its square. */
+#define LOOKUPS_MAX 256u
+
 static bool
 is_declared(const struct canon_tool *t)
 {
@@ -202,10 +205,8 @@ find_tool(const struct canon_request *q, struct span name)
 }
 
 static void
-put_named(struct jsonw *w, const struct canon_request *q, struct span name)
+put_named(struct jsonw *w, const struct canon_tool *t, struct span name)
 {
-	const struct canon_tool *t = find_tool(q, name);
-
 	jsonw_open(w, '{');
 	switch (t != NULL ? t->kind : TOOL_FUNCTION) {
 	case TOOL_WEB_SEARCH:
@@ -231,6 +232,7 @@ responses_choice_put(struct jsonw *w, const struct canon_request *q, const struc
 {
 	const struct canon_tool_choice *c = &q->tool_choice;
 	bool native = q->from == DIALECT_RESPONSES;
+	unsigned looked = 0;
 
 	if ((c->kind == CHOICE_UNSET && !(native && c->raw.p != NULL)) || (!has_any(q) && !native))
 		return;
@@ -247,7 +249,7 @@ responses_choice_put(struct jsonw *w, const struct canon_request *q, const struc
 		jsonw_cstr(w, "required");
 		break;
 	case CHOICE_NAMED:
-		put_named(w, q, c->name);
+		put_named(w, find_tool(q, c->name), c->name);
 		break;
 	case CHOICE_ALLOWED:
 		jsonw_open(w, '{');
@@ -255,7 +257,8 @@ responses_choice_put(struct jsonw *w, const struct canon_request *q, const struc
 		jsonw_m_cstr(w, "mode", c->allowed_any ? "required" : "auto");
 		jsonw_m_open(w, "tools", '[');
 		for (const struct canon_text_list *n = c->allowed; n != NULL; n = n->next)
-			put_named(w, q, n->text);
+			put_named(
+			    w, looked++ < LOOKUPS_MAX ? find_tool(q, n->text) : NULL, n->text);
 		jsonw_close(w, ']');
 		jsonw_close(w, '}');
 		break;
