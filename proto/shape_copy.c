@@ -9,44 +9,95 @@ struct place {
 	bool in_result;
 };
 
-static int copy_parts(
-    struct shaping *s, const struct canon_parts *from, struct canon_parts *to, struct place at);
+static int copy_part(struct shaping *s, const struct canon_part *from, struct canon_parts *to,
+    const struct place *at);
+
+/* Results hold no results: more levels than that cannot be said in any dialect. */
+static int
+copy_content(
+    struct shaping *s, const struct canon_part *from, struct canon_part *to, const struct place *at)
+{
+	struct place inside = {.turn = at->turn, .item = at->item, .in_result = true};
+	const struct canon_part *p;
+	int r;
+
+	TAILQ_INIT(&to->content);
+	if (at->in_result)
+		return 0;
+	TAILQ_FOREACH (p, &from->content, link)
+		if (p->kind != PART_TOOL_RESULT &&
+		    (r = copy_part(s, p, &to->content, &inside)) != 0)
+			return r;
+	return 0;
+}
 
 static int
-copy_part(struct shaping *s, const struct canon_part *from, struct canon_parts *to, struct place at)
+copy_part(struct shaping *s, const struct canon_part *from, struct canon_parts *to,
+    const struct place *at)
 {
 	struct shape_part *c = arena_alloc(s->a, sizeof *c);
 
 	if (c == NULL)
 		return E_NOMEM;
 	*c = (struct shape_part){
-	    .part = *from, .turn = at.turn, .item = at.item, .in_result = at.in_result};
+	    .part = *from, .turn = at->turn, .item = at->item, .in_result = at->in_result};
 	if (TAILQ_EMPTY(&from->annotations))
 		TAILQ_INIT(&c->part.annotations);
-	TAILQ_INIT(&c->part.content);
 	TAILQ_INSERT_TAIL(to, &c->part, link);
-	at.in_result = true;
-	return copy_parts(s, &from->content, &c->part.content, at);
+	return copy_content(s, from, &c->part, at);
 }
 
-/* Results hold no results: more levels than that cannot be said in any dialect. */
 static int
 copy_parts(
-    struct shaping *s, const struct canon_parts *from, struct canon_parts *to, struct place at)
+    struct shaping *s, const struct canon_parts *from, struct canon_parts *to, struct place *at)
 {
 	const struct canon_part *p;
-	bool nested = at.in_result;
 	int r;
 
 	TAILQ_FOREACH (p, from, link) {
-		if (nested && p->kind == PART_TOOL_RESULT)
-			continue;
 		if ((r = copy_part(s, p, to, at)) != 0)
 			return r;
-		if (!nested)
-			at.item++;
+		at->item++;
 	}
 	return 0;
+}
+
+/* Parts of an assistant's turn that are items of their own at Responses; a run of the others is one
+ * message. */
+static uint32_t
+items_of(const struct canon_turn *t)
+{
+	const struct canon_part *p;
+	uint32_t items = 0;
+	bool message = false;
+
+	TAILQ_FOREACH (p, &t->parts, link) {
+		bool content = p->kind == PART_TEXT || p->kind == PART_REFUSAL;
+
+		items += !content || !message;
+		message = content;
+	}
+	return items;
+}
+
+/* How many of the client's messages (items, contents) a turn was; results and the text behind them
+ * may be one. */
+static uint32_t
+messages_of(const struct shaping *s, const struct canon_turn *t, bool top)
+{
+	const struct canon_turn *next = TAILQ_NEXT(t, link);
+
+	switch (s->asked->from) {
+	case DIALECT_CHAT:
+		return t->role == ROLE_TOOL ? items_of(t) : 1;
+	case DIALECT_RESPONSES:
+		if (t == TAILQ_FIRST(&s->asked->turns) && top &&
+		    json_want(s->asked->root, "instructions") != NULL)
+			return 0;
+		return t->role == ROLE_TOOL || t->role == ROLE_ASSISTANT ? items_of(t) : 1;
+	default:
+		return !top && !(t->role == ROLE_TOOL && next != NULL && next->role == ROLE_USER);
+	}
 }
 
 static int
@@ -55,7 +106,8 @@ copy_turns(struct shaping *s)
 	const struct canon_turn *t;
 	struct canon_turn *c;
 	struct place at = {0};
-	bool top = s->asked->from != DIALECT_CHAT;
+	bool top = true;
+	uint32_t n;
 	int r;
 
 	TAILQ_INIT(&s->q->turns);
@@ -64,16 +116,14 @@ copy_turns(struct shaping *s)
 			return E_NOMEM;
 		*c = *t;
 		TAILQ_INIT(&c->parts);
-		at.item = 0;
-		if ((r = copy_parts(s, &t->parts, &c->parts, at)) != 0)
+		if ((r = copy_parts(s, &t->parts, &c->parts, &at)) != 0)
 			return r;
 		TAILQ_INSERT_TAIL(&s->q->turns, c, link);
-		/* system text at the top is no message; Chat has a message for each result */
 		top = top && shape_is_system(t);
-		if (s->asked->from == DIALECT_CHAT && t->role == ROLE_TOOL)
-			at.turn += at.item;
-		else if (!top)
-			at.turn++;
+		n = messages_of(s, t, top);
+		at.turn += n;
+		if (n > 0 || top)
+			at.item = 0;
 	}
 	return 0;
 }

@@ -310,12 +310,14 @@ by_effort(struct shaping *s, const struct wish *w)
 		cannot(s, w);
 		return;
 	}
-	/* who is not known to think is not told to stop, unless it has a switch for it */
-	if (e == EFFORT_NONE && s->m->unknown && !s->same && s->p->reasoning == REASON_EFFORT) {
+	/* who is not known to think is neither told to stop nor to do as it likes, unless it has a
+	 * switch for it */
+	if ((e == EFFORT_NONE || w->effort == EFFORT_UNSET) && s->m->unknown && !s->same &&
+	    s->p->reasoning == REASON_EFFORT) {
 		say_nothing(s);
 		return;
 	}
-	if (s->m->thinking == THINKS_BUDGET && e > EFFORT_HIGH)
+	if ((s->m->thinking == THINKS_BUDGET || (s->m->unknown && !s->same)) && e > EFFORT_HIGH)
 		e = EFFORT_HIGH;
 	*r = (struct canon_reasoning){.mode = mode, .effort = clamp(s->m, e), .show = r->show};
 	if (s->p->dialect != DIALECT_CHAT || mode == THINK_OFF)
