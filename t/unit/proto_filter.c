@@ -330,7 +330,8 @@ calls_without_arguments(void **state)
 	    "tool_calls\nend",
 	    "begin id=id1\nopen 0.0 call name=f id=a\ndelta 0.0 {}\nclose 0.0\nopen 0.1 call "
 	    "name=g id=b\n"
-	    "delta 0.1  \nusage in=1:5 out=1:6\ndelta 0.1 {}\nclose 0.1\nfinish 0 tool_calls\nend\n");
+	    "delta 0.1  \nusage in=1:5 out=1:6\ndelta 0.1 {}\nclose 0.1\nfinish 0 "
+	    "tool_calls\nend\n");
 	/* the last one was cut before its arguments: none are made up */
 	expect(&s, "begin\ncall 0 a f\ncall 1 b g\nclose 0\nclose 1\nusage 5 6\nfinish length\nend",
 	    "begin id=id1\nopen 0.0 call name=f id=a\nopen 0.1 call name=g id=b\nusage in=1:5 "
