@@ -191,6 +191,7 @@ write_error(struct exchange *x, const struct attempt *last, struct buf *out, int
 	    .body = collected(x),
 	    .type = headers_get(&x->head, "x-amzn-errortype"),
 	    .provider = snapshot_span(x->snap, x->route.provider->id),
+	    .request_id = span_of(x->req->request_id),
 	    .told = x->is_told ? &x->told : NULL,
 	    .attempts = attempts_json(x),
 	    .wall_s = clock_wall_us() / 1000000};

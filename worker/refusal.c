@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "proto/canon_error.h"
 #include "proto/dialect.h"
@@ -100,11 +101,63 @@ hint_in_text(struct span body)
 	return 0;
 }
 
+/* ---- hints in fields: the limit that is used up, and when it is whole again ---- */
+
+static bool
+is_zero(struct span v)
+{
+	return v.n == 1 && v.p[0] == '0';
+}
+
+/* "2026-01-27T16:34:05Z": ms from now. */
+static uint64_t
+until_date(struct span v, uint64_t wall_s)
+{
+	struct tm tm = {0};
+	const char *end = v.n > 0 ? strptime(v.p, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
+	time_t at = end != NULL ? timegm(&tm) : 0;
+
+	return at > (time_t)wall_s ? MIN((uint64_t)(at - (time_t)wall_s) * 1000, HEADERS_HINT_MAX)
+				   : 0;
+}
+
+/* Values are NUL-terminated, see headers_take_line. */
+static uint64_t
+hint_in_limits(const struct reply_head *head, uint64_t wall_s)
+{
+	static const struct {
+		const char *left, *reset;
+		bool date; /* else a duration: "6m0s", "120ms", "7" */
+	} limits[] = {
+	    {"x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", false},
+	    {"x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens", false},
+	    {"anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset", true},
+	    {"anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset", true},
+	    {"anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset",
+		true},
+	    {"anthropic-ratelimit-output-tokens-remaining",
+		"anthropic-ratelimit-output-tokens-reset", true},
+	};
+	uint64_t longest = 0;
+
+	for (size_t i = 0; i < NELEM(limits); i++) {
+		struct span reset = headers_get(head, limits[i].reset);
+
+		if (!is_zero(headers_get(head, limits[i].left)) || reset.n == 0)
+			continue;
+		longest = MAX(longest, limits[i].date ? until_date(reset, wall_s)
+						      : parse_wait(reset.p, reset.p + reset.n));
+	}
+	return longest;
+}
+
 uint64_t
 refusal_hint_ms(const struct reply_head *head, struct span body, uint64_t wall_s)
 {
 	uint64_t ms = headers_hint_ms(head, wall_s);
 
+	if (ms == 0 && head->status == 429)
+		ms = hint_in_limits(head, wall_s);
 	if (ms == 0 && head->status >= 400)
 		ms = hint_in_text(body);
 	return ms;
@@ -262,7 +315,7 @@ encode(struct arena *a, struct buf *out, const struct refusal *q, int *status)
 	else
 		canon_error_read(a, &src, &e);
 	*status = d->error_status(&e);
-	return d->encode_error(&e, (struct span){NULL, 0}, out);
+	return d->encode_error(&e, q->request_id, out);
 }
 
 int

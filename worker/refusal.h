@@ -30,6 +30,7 @@ struct refusal {
 	int status;                     /* of the upstream */
 	struct span body, secret;       /* p NULL: none */
 	struct span type;               /* x-amzn-errortype */
+	struct span request_id;
 	struct span provider;           /* its id, for a sentence in another dialect */
 	const struct canon_error *told; /* known already; NULL: it is in the body */
 	const char *attempts;           /* JSON for the member of that name; NULL: none */

@@ -203,6 +203,28 @@ subtest 'a legacy completion' => sub {
 	is($json->decode($up{chat}->seen->{body})->{messages}[0]{content}, 'Say it', 'asked as a message');
 };
 
+subtest 'usage that we ask for does not reach who did not' => sub {
+	my $f = start_gateway(conf => "allow_private_provider_urls = true\n", upstreams => { oa => { upstream => $up{chat}, provider => 'openai' } });
+	$up{chat}->script(reply_sse($stream{chat}->('Hel', 'lo')));
+	my $r = $f->chat(chat_body('oa/gpt-4o', stream => $true));
+	is_deeply($json->decode($up{chat}->seen->{body})->{stream_options}, { include_usage => $true }, 'asked for');
+	unlike($r->{body}, qr/"usage"/, 'kept');
+	is($client{chat}{delta}->(events($r->{body})), 'Hello', 'all else passed');
+	$r = $f->chat(chat_body('oa/gpt-4o', stream => $true, stream_options => { include_usage => $true }));
+	like($r->{body}, qr/"usage"/, 'given to who asked');
+	wait_until(10, sub { @{ $f->ctl('usage')->{records} } == 2 }, 'the records');
+	is($_->{tokens_in}, 7, 'on record') for @{ $f->ctl('usage')->{records} };
+	$f->stop;
+};
+
+subtest 'a legacy completion, streamed' => sub {
+	$up{chat}->script(reply_sse($stream{chat}->('Hel', 'lo')));
+	my $r = $g->chat('{"model":"u-chat/m","prompt":"Say it","stream":true}', path => '/v1/completions');
+	my @e = events($r->{body});
+	is(joined(map { map { $_->{text} } @{ $_->{choices} } } @e), 'Hello', 'text') or diag $r->{body};
+	is($e[0]{object}, 'text_completion', 'object');
+};
+
 # ---- credentials and headers ----
 
 subtest 'credentials and versions upstream' => sub {
@@ -310,7 +332,9 @@ subtest 'the hint when to come again' => sub {
 	$k->stop;
 	is($r->{status}, 429, 'status');
 	is(header($r, 'retry-after'), 7, 'retry-after');
-	is($json->decode($r->{body})->{error}{type}, 'rate_limit_error', 'type');
+	my $e = $json->decode($r->{body});
+	is($e->{error}{type}, 'rate_limit_error', 'type');
+	is($e->{request_id}, header($r, 'request-id'), 'one request id in head and body');
 };
 
 # ---- aliases, models, tokens ----

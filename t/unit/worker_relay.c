@@ -5,8 +5,8 @@
 
 #include <cmocka.h>
 
-#include "shared/arena.h"
 #include "proto/dialect_id.h"
+#include "shared/arena.h"
 #include "shared/err.h"
 #include "t/unit/worker_upstream.h"
 #include "worker/headers.h"
@@ -282,6 +282,37 @@ test_hints(void **state)
 	}
 }
 
+/* The limit that is used up counts, and only that. */
+static void
+test_hints_of_limits(void **state)
+{
+	static const struct {
+		const char *left, *reset;
+		uint64_t ms;
+	} table[] = {
+	    {"x-ratelimit-remaining-requests: 0\r\n", "x-ratelimit-reset-requests: 6m0s\r\n",
+		360000},
+	    {"x-ratelimit-remaining-tokens: 0\r\n", "x-ratelimit-reset-tokens: 120ms\r\n", 120},
+	    {"x-ratelimit-remaining-tokens: 0\r\n", "x-ratelimit-reset-tokens: 7\r\n", 7000},
+	    {"x-ratelimit-remaining-tokens: 10\r\n", "x-ratelimit-reset-tokens: 7\r\n", 0},
+	    {"x-ratelimit-remaining-tokens: 0\r\n", "x-ratelimit-reset-requests: 7\r\n", 0},
+	    {"anthropic-ratelimit-requests-remaining: 0\r\n",
+		"anthropic-ratelimit-requests-reset: 2023-11-14T22:13:45Z\r\n", 25000},
+	    {"anthropic-ratelimit-output-tokens-remaining: 0\r\n",
+		"anthropic-ratelimit-output-tokens-reset: 2023-11-14T22:13:00Z\r\n", 0},
+	    {"anthropic-ratelimit-tokens-remaining: 0\r\n",
+		"anthropic-ratelimit-tokens-reset: tomorrow\r\n", 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(table); i++) {
+		take("HTTP/1.1 429 X\r\n");
+		take(table[i].left);
+		take(table[i].reset);
+		assert_int_equal(refusal_hint_ms(&head, (struct span){NULL, 0}, NOW), table[i].ms);
+	}
+}
+
 static void
 test_refusal_classes(void **state)
 {
@@ -338,7 +369,10 @@ test_stream_cuts(void **state)
 		struct span out;
 
 		buf_reset(&got);
-		assert_int_equal(stream_open(&s, &(struct stream_setup){.arena = arena, .max_event = 4096, .dialect = DIALECT_CHAT}), 0);
+		assert_int_equal(stream_open(&s, &(struct stream_setup){.arena = arena,
+						     .max_event = 4096,
+						     .dialect = DIALECT_CHAT}),
+		    0);
 		for (size_t at = 0; at < n; at += step) {
 			assert_int_equal(stream_take(&s, sse + at, MIN(step, n - at), &out), 0);
 			assert_true(out.n == 0 || s.st.useful);
@@ -364,7 +398,10 @@ test_stream_too_long(void **state)
 
 	(void)state;
 	memset(junk, 'x', sizeof junk);
-	assert_int_equal(stream_open(&s, &(struct stream_setup){.arena = arena, .max_event = 4096, .dialect = DIALECT_CHAT}), 0);
+	assert_int_equal(
+	    stream_open(&s,
+		&(struct stream_setup){.arena = arena, .max_event = 4096, .dialect = DIALECT_CHAT}),
+	    0);
 	for (int i = 0; i < 20 && r == 0; i++)
 		r = stream_take(&s, junk, sizeof junk, &out);
 	assert_int_equal(r, E_TOO_LONG);
@@ -382,6 +419,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_heads, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_hints, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_hints_of_limits, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_refusal_classes, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_stream_cuts, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_stream_too_long, setup, teardown),
