@@ -232,18 +232,22 @@ put_result_content(struct converse_writer *c, const struct canon_part *p)
 static void
 put_result(struct converse_writer *c, const struct canon_part *p)
 {
+	static const char *const placed[] = {"content", NULL};
+	struct span content = wire_extra(&p->src, DIALECT_CONVERSE, "content");
 	struct wire *o = &c->o;
 
 	jsonw_open(&o->w, '{');
 	jsonw_m_open(&o->w, "toolResult", '{');
 	jsonw_m_text(&o->w, "toolUseId", p->id.p != NULL ? p->id : span_of(""));
-	if (wire_extra(&p->src, DIALECT_CONVERSE, "content").p == NULL)
+	if (content.p != NULL)
+		jsonw_m_raw(&o->w, "content", content);
+	else
 		put_result_content(c, p);
 	if (p->is_error)
 		jsonw_m_cstr(&o->w, "status", "error");
 	else if (own(&p->src) && p->src.hint & HINT_STATUS)
 		jsonw_m_cstr(&o->w, "status", "success");
-	wire_put_extras(o, &p->src, DIALECT_CONVERSE, NULL);
+	wire_put_extras(o, &p->src, DIALECT_CONVERSE, placed);
 	jsonw_close(&o->w, '}');
 	jsonw_close(&o->w, '}');
 }

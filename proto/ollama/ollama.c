@@ -11,4 +11,7 @@ const struct dialect dialect_ollama = {
     .decoder_new = ollama_decoder_new,
     .decode = ollama_decode,
     .decode_end = ollama_decode_end,
+    .encoder_new = ollama_encoder_new,
+    .encode = ollama_encode,
+    .encoder_free = ollama_encoder_free,
 };

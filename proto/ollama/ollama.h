@@ -21,7 +21,10 @@ int ollama_read_message(struct arena *a, const struct json *m, struct canon_part
 struct span ollama_read_args(struct arena *a, const struct json *args);
 void ollama_read_usage(const struct json *o, struct canon_usage *out);
 void ollama_finish(struct arena *a, const struct json *o, struct canon_finish *out);
-uint64_t ollama_time(struct span rfc3339); /* s since 1970; 0: unreadable */
+uint64_t ollama_time(struct span rfc3339);        /* s since 1970; 0: unreadable */
+void ollama_put_time(struct wire *o, uint64_t s); /* created_at */
+void ollama_put_end(struct wire *o, const struct canon_finish *f,
+    const struct canon_usage *u); /* done, why, counts */
 void ollama_put_message(struct wire *o, const struct canon_parts *parts);
 
 int ollama_decode_request(
@@ -36,5 +39,9 @@ int ollama_encode_response(
 void *ollama_decoder_new(struct arena *a, struct arena *scratch, const struct profile *p);
 int ollama_decode(void *state, const struct frame *f, const struct canon_sink *sink);
 int ollama_decode_end(void *state, const struct canon_sink *sink);
+
+void *ollama_encoder_new(struct arena *a, const struct encode_ctx *ctx);
+int ollama_encode(void *state, const struct canon_event *ev, struct buf *out);
+void ollama_encoder_free(void *state);
 
 #endif

@@ -54,8 +54,8 @@ ollama_time(struct span s)
 	return t > 0 ? (uint64_t)t : 0;
 }
 
-static void
-put_time(struct wire *o, uint64_t s)
+void
+ollama_put_time(struct wire *o, uint64_t s)
 {
 	uint64_t days = MIN(s / 86400, (uint64_t)2932896) + 719468, rest = s % 86400, year, in_year,
 		 month;
@@ -149,13 +149,26 @@ reason_word(const struct canon_finish *f)
 		   : "stop";
 }
 
+void
+ollama_put_end(struct wire *o, const struct canon_finish *f, const struct canon_usage *u)
+{
+	jsonw_m_bool(&o->w, "done", true);
+	if (u->from == DIALECT_OLLAMA && f->raw.n > 0)
+		jsonw_m_text(&o->w, "done_reason", f->raw);
+	else
+		jsonw_m_cstr(&o->w, "done_reason", reason_word(f));
+	if (u->has_in)
+		jsonw_m_u64(&o->w, "prompt_eval_count", u->in_total);
+	if (u->has_out)
+		jsonw_m_u64(&o->w, "eval_count", u->out_total);
+}
+
 int
 ollama_encode_response(
     const struct canon_response *r, const struct encode_ctx *ctx, struct buf *out)
 {
 	static const char *const placed[] = {"created_at", NULL};
 	const struct canon_choice *c = r->choices;
-	bool own = r->from == DIALECT_OLLAMA;
 	struct span created = wire_extra(&r->src, DIALECT_OLLAMA, "created_at");
 	struct wire o = {.w = {.b = out}, .a = ctx->arena};
 
@@ -164,22 +177,14 @@ ollama_encode_response(
 	if (created.p != NULL)
 		jsonw_m_raw(&o.w, "created_at", created);
 	else
-		put_time(&o, r->created != 0 ? r->created : ctx->now_s);
+		ollama_put_time(&o, r->created != 0 ? r->created : ctx->now_s);
 	jsonw_m_open(&o.w, "message", '{');
 	jsonw_m_cstr(&o.w, "role", "assistant");
 	wire_m_text(&o, "content", wire_text_of(o.a, &c->parts, ""));
 	ollama_put_message(&o, &c->parts);
 	wire_put_extras(&o, &c->message, DIALECT_OLLAMA, NULL);
 	jsonw_close(&o.w, '}');
-	jsonw_m_bool(&o.w, "done", true);
-	if (own && c->finish.raw.n > 0)
-		jsonw_m_text(&o.w, "done_reason", c->finish.raw);
-	else
-		jsonw_m_cstr(&o.w, "done_reason", reason_word(&c->finish));
-	if (r->usage.has_in)
-		jsonw_m_u64(&o.w, "prompt_eval_count", r->usage.in_total);
-	if (r->usage.has_out)
-		jsonw_m_u64(&o.w, "eval_count", r->usage.out_total);
+	ollama_put_end(&o, &c->finish, &r->usage);
 	wire_put_extras(&o, &r->src, DIALECT_OLLAMA, placed);
 	jsonw_close(&o.w, '}');
 	return wire_end(&o);

@@ -77,6 +77,7 @@ take_call(struct decoder *d, const struct json *call)
 		return r;
 	if ((meta = canon_part_new(d->arena, PART_TOOL_CALL)) == NULL)
 		return E_NOMEM;
+	canon_source_init(&meta->src, DIALECT_OLLAMA);
 	meta->id = keep(d->arena, json_text(d->scratch, json_get(call, "id")));
 	if (meta->id.n == 0)
 		meta->id.p = NULL;

@@ -23,6 +23,7 @@ test_stream(void **state)
 
 	(void)state;
 	check_stream(D, load(a, "ollama", "stream.ndjson"), "ollama");
+	check_again(D, load(a, "ollama", "stream.ndjson"), "ollama");
 	arena_free(a);
 }
 

@@ -348,4 +348,47 @@ check_stream(const struct dialect *d, struct span bytes, const char *folder)
 	arena_free(a);
 }
 
+/* The events of a stream, encoded again and decoded: the same. */
+struct second {
+	const struct dialect *d;
+	void *state;
+	struct buf *out;
+};
+
+static inline int
+encode_event(void *ctx, const struct canon_event *ev)
+{
+	struct second *s = ctx;
+
+	return s->d->encode(s->state, ev, s->out);
+}
+
+static inline void
+check_again(const struct dialect *d, struct span bytes, const char *folder)
+{
+	struct arena *a = arena(), *scratch = arena();
+	struct buf out = BUF_INIT(ROOM);
+	struct encode_ctx ctx = {.arena = a, .model = span_of("qwen3:8b"), .now_s = 1700000000};
+	struct second to = {d, d->encoder_new(a, &ctx), &out};
+	struct canon_sink sink = {.take = encode_event, .ctx = &to};
+	struct framing_reader *r = framing_new(a, d->framing, 1 << 20);
+	void *state = d->decoder_new(a, scratch, NULL);
+	struct frame f;
+	int got;
+
+	assert_int_equal(framing_feed(r, bytes.p, bytes.n), 0);
+	while ((got = framing_next(r, &f)) == 1) {
+		arena_reset(scratch);
+		assert_int_equal(d->decode(state, &f, &sink), 0);
+	}
+	assert_int_equal(got, 0);
+	if (d->encoder_free != NULL)
+		d->encoder_free(to.state);
+	framing_free(r);
+	check_events(d, (struct span){out.data, out.len}, load(a, folder, "stream.events").p);
+	buf_clear(&out);
+	arena_free(scratch);
+	arena_free(a);
+}
+
 #endif
