@@ -200,7 +200,7 @@ test_answer_round_trip(void **state)
 		"\"cost\":0.10},"
 		"\"service_tier\":\"default\",\"system_fingerprint\":\"fp\""),
 	    ANSWER("{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":null,\"refusal\":"
-		   "null,\"annotations\":[],"
+		   "null,"
 		   "\"reasoning_content\":\"t\",\"tool_calls\":[{\"id\":\"i\",\"type\":"
 		   "\"function\",\"function\":{\"name\":\"f\","
 		   "\"arguments\":\"{}\"}}]},\"logprobs\":null,\"finish_reason\":\"tool_calls\"}",
