@@ -7,6 +7,7 @@
 #include <endian.h>
 #include <string.h>
 
+#include "proto/framing.h"
 #include "proto/framing_own.h"
 #include "shared/err.h"
 
@@ -164,4 +165,56 @@ aws_parse(const char *p, size_t n, struct frame *f)
 	if (f->exception && f->data.n == 0 && message.p != NULL)
 		f->data = message;
 	return 0;
+}
+
+/* ---- writing ---- */
+
+static void
+put_u32(struct buf *b, uint32_t n)
+{
+	n = htobe32(n);
+	buf_add(b, &n, sizeof n);
+}
+
+static void
+put_header(struct buf *b, const char *name, const char *value)
+{
+	uint8_t size = (uint8_t)strlen(name), type = TYPE_STRING;
+	uint16_t n = htobe16((uint16_t)strlen(value));
+
+	buf_add(b, &size, 1);
+	buf_str(b, name);
+	buf_add(b, &type, 1);
+	buf_add(b, &n, sizeof n);
+	buf_str(b, value);
+}
+
+int
+framing_put_message(struct buf *out, bool exception, const char *type, struct span payload)
+{
+	struct buf b = BUF_INIT(AWS_MESSAGE_MAX);
+	uint32_t size;
+	bool ok;
+
+	put_u32(&b, 0);
+	put_u32(&b, 0);
+	put_u32(&b, 0);
+	put_header(&b, exception ? ":exception-type" : ":event-type", type);
+	put_header(&b, ":content-type", "application/json");
+	put_header(&b, ":message-type", exception ? "exception" : "event");
+	size = (uint32_t)(b.len - AWS_PRELUDE);
+	buf_add(&b, payload.p, payload.n);
+	put_u32(&b, 0);
+	if (buf_ok(&b)) {
+		uint32_t prelude[2] = {htobe32((uint32_t)b.len), htobe32(size)}, crc;
+		memcpy(b.data, prelude, sizeof prelude);
+		crc = htobe32(aws_crc32(b.data, sizeof prelude));
+		memcpy(b.data + sizeof prelude, &crc, sizeof crc);
+		crc = htobe32(aws_crc32(b.data, b.len - CRC_BYTES));
+		memcpy(b.data + b.len - CRC_BYTES, &crc, sizeof crc);
+		buf_add(out, b.data, b.len);
+	}
+	ok = buf_ok(&b) && buf_ok(out);
+	buf_clear(&b);
+	return ok ? 0 : E_TOO_LONG;
 }

@@ -11,4 +11,6 @@ const struct dialect dialect_cohere = {
     .decoder_new = cohere_decoder_new,
     .decode = cohere_decode,
     .decode_end = cohere_decode_end,
+    .encoder_new = cohere_encoder_new,
+    .encode = cohere_encode,
 };

@@ -6,6 +6,7 @@
  * cohere_read_usage    the `usage` of an answer.
  * cohere_citation      the annotation that a citation is for others; NULL in *out: for nobody.
  * cohere_error         what an end by an error says; `o`: where finish_reason and error stand.
+ * cohere_word          the service's word for an end. cohere_put_usage: the member `usage`.
  * cohere_put_message   all members of a message but its role and extras.
  */
 #ifndef OMNIROUTE_PROTO_COHERE_H
@@ -29,6 +30,8 @@ int cohere_citation(
     struct arena *a, const struct json *j, struct canon_annotation **out) must_check;
 bool cohere_failed(struct span word);
 void cohere_error(struct arena *a, const struct json *o, struct canon_error *out);
+const char *cohere_word(enum canon_finish_reason reason);
+void cohere_put_usage(struct wire *o, const struct canon_usage *u);
 void cohere_put_message(
     struct wire *o, const struct canon_parts *parts, const struct canon_source *s, bool answer);
 
@@ -44,5 +47,8 @@ int cohere_encode_response(
 void *cohere_decoder_new(struct arena *a, struct arena *scratch, const struct profile *p);
 int cohere_decode(void *state, const struct frame *f, const struct canon_sink *sink);
 int cohere_decode_end(void *state, const struct canon_sink *sink);
+
+void *cohere_encoder_new(struct arena *a, const struct encode_ctx *ctx);
+int cohere_encode(void *state, const struct canon_event *ev, struct buf *out);
 
 #endif

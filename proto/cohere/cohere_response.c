@@ -145,8 +145,14 @@ static const char *const words[FINISHES] = {
     [FINISH_UNKNOWN] = "COMPLETE",
 };
 
-static void
-put_usage(struct wire *o, const struct canon_usage *u)
+const char *
+cohere_word(enum canon_finish_reason reason)
+{
+	return words[reason];
+}
+
+void
+cohere_put_usage(struct wire *o, const struct canon_usage *u)
 {
 	if (u->from == DIALECT_COHERE && u->raw.p != NULL) {
 		jsonw_m_raw(&o->w, "usage", u->raw);
@@ -179,8 +185,8 @@ cohere_encode_response(
 	if (own && c->finish.raw.n > 0)
 		jsonw_m_text(&o.w, "finish_reason", c->finish.raw);
 	else
-		jsonw_m_cstr(&o.w, "finish_reason", words[c->finish.reason]);
-	put_usage(&o, &r->usage);
+		jsonw_m_cstr(&o.w, "finish_reason", cohere_word(c->finish.reason));
+	cohere_put_usage(&o, &r->usage);
 	wire_put_extras(&o, &r->src, DIALECT_COHERE, NULL);
 	jsonw_close(&o.w, '}');
 	return wire_end(&o);

@@ -126,12 +126,18 @@ take_plan(struct decoder *d, const struct event *e)
 {
 	struct span text = json_text(d->scratch, json_get(e->message, "tool_plan"));
 	struct piece *p = find(d, SPACE_PLAN, 0);
+	struct canon_part *meta;
 	int r;
 
 	if (text.n == 0)
 		return 0;
-	if (p == NULL &&
-	    (r = open_piece(d, SPACE_PLAN, 0, canon_part_new(d->arena, PART_TEXT), &p)) != 0)
+	if (p != NULL)
+		return emit_delta(&d->emit, p->part, text);
+	if ((meta = canon_part_new(d->arena, PART_TEXT)) == NULL)
+		return E_NOMEM;
+	canon_source_init(&meta->src, DIALECT_COHERE);
+	meta->src.hint = HINT_PLAN;
+	if ((r = open_piece(d, SPACE_PLAN, 0, meta, &p)) != 0)
 		return r;
 	return emit_delta(&d->emit, p->part, text);
 }

@@ -11,4 +11,7 @@ const struct dialect dialect_converse = {
     .decoder_new = converse_decoder_new,
     .decode = converse_decode,
     .decode_end = converse_decode_end,
+    .encoder_new = converse_encoder_new,
+    .encode = converse_encode,
+    .encoder_free = converse_encoder_free,
 };

@@ -5,6 +5,8 @@
  * converse_read_sign      a redacted thought as it stands on the wire → what its maker wrote.
  * converse_read_citation  an annotation; its texts point into `j`.
  * converse_read_usage     the `usage` of an answer.
+ * converse_word           the service's word for an end.
+ * converse_put_usage      the member `usage`. converse_put_redacted: that of a redacted thought.
  * converse_put_block      one part, with its cache point. converse_goes: it has a form here.
  */
 #ifndef OMNIROUTE_PROTO_CONVERSE_H
@@ -36,6 +38,9 @@ int converse_read_citation(
     struct arena *a, const struct json *j, struct canon_annotation **out) must_check;
 void converse_read_usage(const struct json *usage, struct canon_usage *out);
 
+const char *converse_word(enum canon_finish_reason reason);
+void converse_put_usage(struct wire *o, const struct canon_usage *u);
+void converse_put_redacted(struct wire *o, struct span data);
 bool converse_goes(const struct canon_part *p);
 void converse_put_block(struct converse_writer *c, const struct canon_part *p);
 void converse_put_cache(
@@ -55,5 +60,9 @@ int converse_encode_response(
 void *converse_decoder_new(struct arena *a, struct arena *scratch, const struct profile *p);
 int converse_decode(void *state, const struct frame *f, const struct canon_sink *sink);
 int converse_decode_end(void *state, const struct canon_sink *sink);
+
+void *converse_encoder_new(struct arena *a, const struct encode_ctx *ctx);
+int converse_encode(void *state, const struct canon_event *ev, struct buf *out);
+void converse_encoder_free(void *state);
 
 #endif

@@ -254,8 +254,8 @@ put_result(struct converse_writer *c, const struct canon_part *p)
 
 /* ---- reasoning ---- */
 
-static void
-put_redacted(struct wire *o, struct span data)
+void
+converse_put_redacted(struct wire *o, struct span data)
 {
 	struct buf b = BUF_INIT(BLOB_MAX);
 	size_t mark = strlen(CONVERSE_BLOB);
@@ -280,7 +280,7 @@ put_reasoning(struct wire *o, const struct canon_part *p)
 	jsonw_open(&o->w, '{');
 	jsonw_m_open(&o->w, "reasoningContent", '{');
 	if (ours && p->sign.encrypted) {
-		put_redacted(o, p->sign.data);
+		converse_put_redacted(o, p->sign.data);
 	} else {
 		jsonw_m_open(&o->w, "reasoningText", '{');
 		jsonw_m_text(&o->w, "text",

@@ -106,8 +106,25 @@ static const char *const words[FINISHES] = {
     [FINISH_UNKNOWN] = "end_turn",
 };
 
+const char *
+converse_word(enum canon_finish_reason reason)
+{
+	return words[reason];
+}
+
 static void
-put_usage(struct wire *o, const struct canon_usage *u)
+put_detail(struct wire *o, const char *ttl, uint64_t n)
+{
+	if (n == 0)
+		return;
+	jsonw_open(&o->w, '{');
+	jsonw_m_cstr(&o->w, "ttl", ttl);
+	jsonw_m_u64(&o->w, "inputTokens", n);
+	jsonw_close(&o->w, '}');
+}
+
+void
+converse_put_usage(struct wire *o, const struct canon_usage *u)
 {
 	uint64_t cached = u->in_cached + u->in_cache_write;
 
@@ -121,6 +138,12 @@ put_usage(struct wire *o, const struct canon_usage *u)
 	jsonw_m_u64(&o->w, "totalTokens", u->in_total + u->out_total);
 	jsonw_m_u64(&o->w, "cacheReadInputTokens", u->in_cached);
 	jsonw_m_u64(&o->w, "cacheWriteInputTokens", u->in_cache_write);
+	if (u->in_cache_write_5m + u->in_cache_write_1h > 0) {
+		jsonw_m_open(&o->w, "cacheDetails", '[');
+		put_detail(o, "5m", u->in_cache_write_5m);
+		put_detail(o, "1h", u->in_cache_write_1h);
+		jsonw_close(&o->w, ']');
+	}
 	jsonw_close(&o->w, '}');
 }
 
@@ -150,8 +173,8 @@ converse_encode_response(
 	if (own && choice->finish.raw.n > 0)
 		jsonw_m_text(&o->w, "stopReason", choice->finish.raw);
 	else
-		jsonw_m_cstr(&o->w, "stopReason", words[choice->finish.reason]);
-	put_usage(o, &r->usage);
+		jsonw_m_cstr(&o->w, "stopReason", converse_word(choice->finish.reason));
+	converse_put_usage(o, &r->usage);
 	wire_put_extras(o, &r->src, DIALECT_CONVERSE, NULL);
 	jsonw_close(&o->w, '}');
 	return wire_end(o);

@@ -47,6 +47,7 @@ test_stream(void **state)
 
 	(void)state;
 	check_stream(D, load(a, "cohere", "stream.sse"), "cohere");
+	check_again(D, load(a, "cohere", "stream.sse"), "cohere");
 	arena_free(a);
 }
 

@@ -63,6 +63,7 @@ test_stream(void **state)
 	(void)state;
 	frame_lines(&bytes, load(a, "converse", "stream.txt"));
 	check_stream(D, (struct span){bytes.data, bytes.len}, "converse");
+	check_again(D, (struct span){bytes.data, bytes.len}, "converse");
 	buf_clear(&bytes);
 	arena_free(a);
 }
