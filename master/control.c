@@ -22,6 +22,8 @@ static const struct control_param none[] = {END};
 #define CONNECTION_FIELDS \
 	{"base_url", P_STRING, false, true, false, 1, 2048, \
 	    "Address up to and including /v1; null: the catalogue's"}, \
+	    {"dialect", P_STRING, false, true, false, 1, 40, \
+		"The only one spoken to it; null: the provider's, else openai-chat"}, \
 	    {"key", P_STRING, false, true, true, 1, 10000, \
 		"Credential of the provider; null: none"}, \
 	    {"models", P_LIST, false, false, false, 0, 1000, \

@@ -55,6 +55,17 @@ add_live(const struct master *m, const struct connection *c, uint64_t now_ns, js
 	json_object_set_new(o, "last_error", ours ? last_error_to_json(l) : json_null());
 }
 
+/* What is spoken to a client whose own dialect it does not have; NULL: it is built in. */
+static const char *
+first_dialect(const struct connection *c, const struct catalog_provider *p)
+{
+	if (c->dialect)
+		return c->dialect;
+	if (!p)
+		return dialect_word(DIALECT_CHAT);
+	return p->dialect != DIALECT_NONE ? dialect_word(p->dialect) : NULL;
+}
+
 json_t *
 connection_to_json(const struct master *m, const struct connection *c, uint64_t now_ns)
 {
@@ -64,8 +75,9 @@ connection_to_json(const struct master *m, const struct connection *c, uint64_t 
 
 	for (unsigned i = 0; models && i < c->nmodels; i++)
 		json_array_append_new(models, json_string(c->models[i]));
-	o = json_pack("{s:s, s:s, s:s, s:s?, s:b, s:o, s:i, s:b, s:o, s:b, s:s, s:i, s:o, s:o}",
-	    "id", c->id, "name", c->name, "provider", c->provider, "base_url", url, "has_key",
+	o = json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:b, s:b, s:o, s:i, s:b, s:o, s:b, s:s, s:i, s:o, s:o}",
+	    "id", c->id, "name", c->name, "provider", c->provider, "base_url", url, "dialect",
+	    first_dialect(c, p), "node", !p, "has_key",
 	    c->secret || c->broken, "models", models, "priority", c->priority, "enabled",
 	    c->enabled, "http2", c->http2 < 0 ? json_null() : json_boolean(c->http2), "insecure",
 	    c->insecure, "source", c->from_file ? "file" : "store", "slot", (int)c->slot,
@@ -189,6 +201,8 @@ set_fields(struct control_job *job, struct connection *c)
 	const json_t *http2 = json_object_get(control_job_params(job), "http2");
 	int r = set_string(job, "base_url", &c->base_url);
 
+	if (r == 0)
+		r = set_string(job, "dialect", &c->dialect);
 	if (r == 0)
 		r = set_string(job, "key", &c->secret);
 	if (r == 0)

@@ -8,9 +8,9 @@
 	"a key on the command line can be read by every user of this machine: use --key-stdin, " \
 	"--key-file FILE or --key-env NAME"
 
-#define CONNECTION_OPTIONS \
-	{"name", "NAME", "Name of the connection", NULL}, \
-	    {"base-url", "URL", "Address of the upstream, up to and with its /v1", NULL}, \
+#define NODE_OPTIONS \
+	{"base-url", "URL", "Address of the upstream, up to and with its /v1", NULL}, \
+	    {"dialect", "WORD", "The only dialect spoken to it, as anthropic-messages", NULL}, \
 	    {"priority", "N", "1 to 1000, the lower is asked first", NULL}, \
 	    {"models", "A,B", "Models offered as CONNECTION/MODEL besides the catalogue's", NULL}, \
 	    {"http2", "on|off|auto", "Offer HTTP/2 to the upstream; auto: as upstream_http2 says", \
@@ -26,8 +26,12 @@
 		"api-key", "", NULL, NO_KEY_OPTION \
 	}
 
+#define CONNECTION_OPTIONS {"name", "NAME", "Name of the connection", NULL}, NODE_OPTIONS
+
 static const struct ctl_option none[] = {{NULL, NULL, NULL, NULL}};
 static const struct ctl_option connection_add[] = {CONNECTION_OPTIONS,
+    {"disabled", NULL, "Add it, but do not use it yet", NULL}, {NULL, NULL, NULL, NULL}};
+static const struct ctl_option node_add[] = {NODE_OPTIONS,
     {"disabled", NULL, "Add it, but do not use it yet", NULL}, {NULL, NULL, NULL, NULL}};
 static const struct ctl_option connection_update[] = {CONNECTION_OPTIONS, {NULL, NULL, NULL, NULL}};
 static const struct ctl_option key_add[] = {
@@ -87,6 +91,13 @@ const struct ctl_command ctl_commands[] = {
 	"Keep a connection, but do not use it", NULL},
     {"connections", "test", "CONNECTION", 1, 1, none, ctl_run_connections_test,
 	"Ask the upstream of a connection for its models", NULL},
+    {"nodes", "add", "NAME", 1, 1, node_add, ctl_run_nodes_add,
+	"Add a server of your own, by its base URL and dialect",
+	"A node is a connection without a provider of the catalogue. Its models are asked for as "
+	"NAME/MODEL; every client speaks its own dialect to it. Without --dialect it is a server "
+	"that is compatible with OpenAI Chat."},
+    {"nodes", "list", "", 0, 0, none, ctl_run_nodes_list, "List the nodes", NULL},
+    {"nodes", "remove", "NODE", 1, 1, none, ctl_run_nodes_remove, "Remove a node", NULL},
     {"keys", "add", "NAME", 1, 1, key_add, ctl_run_keys_add, "Make a client key and print it, once",
 	NULL},
     {"keys", "list", "", 0, 0, none, ctl_run_keys_list, "List the client keys", NULL},
@@ -103,7 +114,8 @@ const struct ctl_command ctl_commands[] = {
 const char *
 ctl_group_alias(const char *word)
 {
-	static const char *const table[][2] = {{"connection", "connections"}, {"key", "keys"},
+	static const char *const table[][2] = {{"connection", "connections"}, {"node", "nodes"},
+	    {"key", "keys"},
 	    {"provider", "providers"}, {"model", "models"}};
 
 	for (size_t i = 0; i < NELEM(table); i++)

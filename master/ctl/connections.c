@@ -59,8 +59,8 @@ set_switch(const struct ctl *c, json_t *params, const char *name, bool automatic
 	return CTL_OK;
 }
 
-static int
-set_options(const struct ctl *c, json_t *params)
+int
+ctl_connection_options(const struct ctl *c, json_t *params)
 {
 	const char *priority = ctl_value(c, "priority"), *models = ctl_value(c, "models");
 	int64_t n;
@@ -68,6 +68,8 @@ set_options(const struct ctl *c, json_t *params)
 
 	if (r == CTL_OK)
 		r = set_word(c, params, "base-url", "base_url");
+	if (r == CTL_OK)
+		r = set_word(c, params, "dialect", "dialect");
 	if (r == CTL_OK)
 		r = set_switch(c, params, "http2", true);
 	if (r == CTL_OK)
@@ -97,6 +99,15 @@ set_secret(const struct ctl *c, json_t *params, char *secret)
 		return ctl_fail(c, CTL_USAGE, "the key is not valid UTF-8");
 	json_object_set_new(params, "key", s);
 	return CTL_OK;
+}
+
+int
+ctl_connection_secret(const struct ctl *c, json_t *params)
+{
+	char *secret = NULL;
+	int r = ctl_read_secret(c, &secret);
+
+	return r == CTL_OK ? set_secret(c, params, secret) : r;
 }
 
 /* ---- the provider that is meant ---- */
@@ -213,6 +224,8 @@ print_connection(const json_t *k)
 	print_line("id", ctl_str(k, "id"));
 	print_line("provider", ctl_str(k, "provider"));
 	print_line("base URL", ctl_str(k, "base_url"));
+	if (*ctl_str(k, "dialect"))
+		print_line("dialect", ctl_str(k, "dialect"));
 	print_line("key", ctl_bool(k, "has_key") ? "stored" : "none");
 	print_models(json_object_get(k, "models"));
 	snprintf(text, sizeof text, "%lld", (long long)ctl_int(k, "priority"));
@@ -236,36 +249,43 @@ print_connection(const json_t *k)
 	print_last_error(json_object_get(k, "last_error"));
 }
 
+void
+ctl_connection_table(const json_t *rows)
+{
+	struct ctl_table *t =
+	    ctl_table_new("ID|~NAME|~PROVIDER|>PRIORITY|STATE|KEY|SOURCE|DIALECT|~BASE URL");
+	const json_t *k;
+	size_t i;
+
+	json_array_foreach(rows, i, k)
+	{
+		ctl_table_cell(t, "%.8s", ctl_str(k, "id"));
+		ctl_table_cell(t, "%s", ctl_str(k, "name"));
+		ctl_table_cell(t, "%s", ctl_str(k, "provider"));
+		ctl_table_cell(t, "%lld", (long long)ctl_int(k, "priority"));
+		ctl_table_cell(t, "%s", ctl_str(k, "state"));
+		ctl_table_cell(t, "%s", ctl_bool(k, "has_key") ? "yes" : "no");
+		ctl_table_cell(t, "%s", ctl_str(k, "source"));
+		ctl_table_cell(t, "%s", ctl_str(k, "dialect"));
+		ctl_table_cell(t, "%s", ctl_str(k, "base_url"));
+	}
+	ctl_table_print(t, stdout, ctl_width());
+}
+
 int
 ctl_run_connections_list(struct ctl *c)
 {
-	struct ctl_table *t;
-	const json_t *k;
 	json_t *o;
-	size_t i;
 	int r = ctl_call(c, "connection.list", NULL, CTL_TIMEOUT_MS, &o);
 
 	if (r != CTL_OK)
 		return r;
-	if (c->json) {
+	if (c->json)
 		ctl_print_json(o);
-	} else if (json_array_size(json_object_get(o, "connections")) == 0) {
+	else if (json_array_size(json_object_get(o, "connections")) == 0)
 		puts("No connections yet: omniroute-ctl connections add --help");
-	} else {
-		t = ctl_table_new("ID|~NAME|~PROVIDER|>PRIORITY|STATE|KEY|SOURCE|~BASE URL");
-		json_array_foreach(json_object_get(o, "connections"), i, k)
-		{
-			ctl_table_cell(t, "%.8s", ctl_str(k, "id"));
-			ctl_table_cell(t, "%s", ctl_str(k, "name"));
-			ctl_table_cell(t, "%s", ctl_str(k, "provider"));
-			ctl_table_cell(t, "%lld", (long long)ctl_int(k, "priority"));
-			ctl_table_cell(t, "%s", ctl_str(k, "state"));
-			ctl_table_cell(t, "%s", ctl_bool(k, "has_key") ? "yes" : "no");
-			ctl_table_cell(t, "%s", ctl_str(k, "source"));
-			ctl_table_cell(t, "%s", ctl_str(k, "base_url"));
-		}
-		ctl_table_print(t, stdout, ctl_width());
-	}
+	else
+		ctl_connection_table(json_object_get(o, "connections"));
 	json_decref(o);
 	return CTL_OK;
 }
@@ -339,8 +359,8 @@ warn_late(const json_t *o)
 }
 
 /* Calls the method, says what happened, tests when asked. Steals params. */
-static int
-change(const struct ctl *c, const char *method, json_t *params, const char *done)
+int
+ctl_connection_change(const struct ctl *c, const char *method, json_t *params, const char *done)
 {
 	const json_t *k;
 	json_t *o;
@@ -368,7 +388,7 @@ ctl_run_connections_add(struct ctl *c)
 {
 	json_t *params = json_object();
 	char *secret = NULL;
-	int r = set_options(c, params);
+	int r = ctl_connection_options(c, params);
 
 	if (r == CTL_OK && c->nargs == 0 && !(ctl_value(c, "name") && ctl_value(c, "base-url")))
 		r = ctl_fail(c, CTL_USAGE,
@@ -385,7 +405,7 @@ ctl_run_connections_add(struct ctl *c)
 		secret = NULL;
 	}
 	if (r == CTL_OK)
-		return change(c, "connection.create", params, "added");
+		return ctl_connection_change(c, "connection.create", params, "added");
 	ctl_free_secret(secret);
 	json_decref(params);
 	return r;
@@ -400,7 +420,7 @@ ctl_run_connections_update(struct ctl *c)
 
 	if (r != CTL_OK)
 		return r;
-	r = set_options(c, params);
+	r = ctl_connection_options(c, params);
 	if (r == CTL_OK)
 		r = ctl_read_secret(c, &secret);
 	if (r == CTL_OK)
@@ -411,7 +431,7 @@ ctl_run_connections_update(struct ctl *c)
 		r = ctl_fail(
 		    c, CTL_USAGE, "nothing to change: omniroute-ctl connections update --help");
 	if (r == CTL_OK)
-		return change(c, "connection.update", params, "changed");
+		return ctl_connection_change(c, "connection.update", params, "changed");
 	json_decref(params);
 	return r;
 }
@@ -425,7 +445,7 @@ set_enabled(struct ctl *c, bool enabled)
 	if (r != CTL_OK)
 		return r;
 	json_object_set_new(params, "enabled", json_boolean(enabled));
-	return change(c, "connection.update", params, enabled ? "enabled" : "disabled");
+	return ctl_connection_change(c, "connection.update", params, enabled ? "enabled" : "disabled");
 }
 
 int
@@ -441,6 +461,17 @@ ctl_run_connections_disable(struct ctl *c)
 }
 
 int
+ctl_connection_removed(const struct ctl *c, const char *what, const json_t *o)
+{
+	warn_late(o);
+	if (c->json)
+		ctl_print_json(o);
+	else
+		printf("%s %s removed\n", what, ctl_str(o, "name"));
+	return CTL_OK;
+}
+
+int
 ctl_run_connections_remove(struct ctl *c)
 {
 	json_t *o, *params;
@@ -450,11 +481,7 @@ ctl_run_connections_remove(struct ctl *c)
 		r = ctl_call(c, "connection.delete", params, CTL_TIMEOUT_MS, &o);
 	if (r != CTL_OK)
 		return r;
-	warn_late(o);
-	if (c->json)
-		ctl_print_json(o);
-	else
-		printf("Connection %s removed\n", ctl_str(o, "name"));
+	r = ctl_connection_removed(c, "Connection", o);
 	json_decref(o);
-	return CTL_OK;
+	return r;
 }

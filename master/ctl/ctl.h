@@ -118,6 +118,16 @@ int ctl_ask_secret(
     const struct ctl *c, const char *prompt, char **secret); /* from the terminal, without echo */
 void ctl_free_secret(char *secret);
 
+/*
+ * connections.c, for nodes.c: options of the command line into parameters; a table of connections (borrowed rows); a change that is
+ * called for, told and perhaps tested (steals params). Each an exit code.
+ */
+int ctl_connection_options(const struct ctl *c, json_t *params);
+int ctl_connection_secret(const struct ctl *c, json_t *params);
+void ctl_connection_table(const json_t *rows);
+int ctl_connection_change(const struct ctl *c, const char *method, json_t *params, const char *done);
+int ctl_connection_removed(const struct ctl *c, const char *what, const json_t *o);
+
 /* commands */
 int ctl_run_status(struct ctl *c);
 int ctl_run_reload(struct ctl *c);
@@ -134,6 +144,9 @@ int ctl_run_connections_remove(struct ctl *c);
 int ctl_run_connections_enable(struct ctl *c);
 int ctl_run_connections_disable(struct ctl *c);
 int ctl_run_connections_test(struct ctl *c);
+int ctl_run_nodes_add(struct ctl *c);
+int ctl_run_nodes_list(struct ctl *c);
+int ctl_run_nodes_remove(struct ctl *c);
 int ctl_run_keys_add(struct ctl *c);
 int ctl_run_keys_list(struct ctl *c);
 int ctl_run_keys_remove(struct ctl *c);
