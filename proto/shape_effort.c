@@ -247,8 +247,6 @@ claude_adaptive(struct shaping *s, const struct wish *w)
 static void
 claude(struct shaping *s, const struct wish *w)
 {
-	if (!w->said && s->mute_loop)
-		return; /* nothing is asked of a model that need not think */
 	switch (s->m->thinking) {
 	case THINKS_ADAPTIVE:
 		claude_adaptive(s, w);

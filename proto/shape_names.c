@@ -34,13 +34,17 @@ hash(struct span key)
 }
 
 static struct name *
-find(const struct shape_names *t, struct span whole)
+find_in(struct name *n, struct span whole)
 {
-	struct name *n = t->names[hash(whole) & t->mask];
-
 	while (n != NULL && !span_same(n->whole, whole))
 		n = n->by_name;
 	return n;
+}
+
+static struct name *
+find(const struct shape_names *t, struct span whole)
+{
+	return find_in(t->names[hash(whole) & t->mask], whole);
 }
 
 static struct name *
@@ -79,14 +83,14 @@ add(struct shaping *s, struct span namespace, struct span name, bool custom)
 
 	if (whole.p == NULL)
 		return E_NOMEM;
-	if ((n = find(t, whole)) != NULL) {
+	at = &t->names[hash(whole) & t->mask];
+	if ((n = find_in(*at, whole)) != NULL) {
 		n->custom = n->custom || custom;
 		return 0;
 	}
 	if ((n = arena_zalloc(s->a, 1, sizeof *n)) == NULL)
 		return E_NOMEM;
 	*n = (struct name){.whole = whole, .name = name, .namespace = namespace, .custom = custom};
-	at = &t->names[hash(whole) & t->mask];
 	n->by_name = *at;
 	*at = n;
 	return 0;

@@ -56,23 +56,26 @@ hash(struct span key)
 }
 
 static struct group *
-find(const struct pairing *p, struct span key, bool by_name)
+find_in(struct group *g, struct span key, bool by_name)
 {
-	struct group *g = p->table[hash(key) & p->mask];
-
 	while (g != NULL && (g->by_name != by_name || !span_same(g->key, key)))
 		g = g->next;
 	return g;
 }
 
 static struct group *
+find(const struct pairing *p, struct span key, bool by_name)
+{
+	return find_in(p->table[hash(key) & p->mask], key, by_name);
+}
+
+static struct group *
 find_or_add(struct pairing *p, struct span key, bool by_name)
 {
-	struct group *g = find(p, key, by_name), **at;
+	struct group **at = &p->table[hash(key) & p->mask], *g = find_in(*at, key, by_name);
 
 	if (g != NULL || (g = arena_zalloc(p->s->a, 1, sizeof *g)) == NULL)
 		return g;
-	at = &p->table[hash(key) & p->mask];
 	g->key = key;
 	g->by_name = by_name;
 	g->next = *at;

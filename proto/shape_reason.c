@@ -76,19 +76,25 @@ static void
 filter_turn(struct shaping *s, struct canon_turn *t, bool in_loop)
 {
 	struct canon_part *p, *next;
+	bool lost = false;
 
 	for (p = TAILQ_FIRST(&t->parts); p != NULL; p = next) {
 		next = TAILQ_NEXT(p, link);
 		if (p->kind == PART_REASONING && !keeps(s, p, in_loop)) {
-			s->lost = true;
+			lost = true;
 			forget_item(p);
 			TAILQ_REMOVE(&t->parts, p, link);
 		} else if (p->kind != PART_REASONING && is_foreign(s, &p->sign)) {
-			s->lost = true;
+			lost = true;
 			p->sign = (struct canon_signature){0};
 			p->carrier = false;
 		}
 	}
+	s->lost = s->lost || lost;
+	/* Chat keeps all details of a message in one piece: that holds what has gone, too */
+	TAILQ_FOREACH (p, &t->parts, link)
+		if (lost && p->kind == PART_REASONING && p->src.from == DIALECT_CHAT)
+			p->raw = (struct span){NULL, 0};
 }
 
 static struct canon_part *

@@ -228,6 +228,21 @@ test_declarations(void **state)
 		fixture_close(&f);
 	}
 
+	/* who asks for strict gets it: optional ones become required */
+	fixture_open(&f, DIALECT_MESSAGES, DIALECT_RESPONSES, "gpt-4o");
+	fixture_tool(&f, "f")->strict = 1;
+	check(&f, "u=q");
+	t = TAILQ_FIRST(&f.out.q->tools);
+	assert_int_equal(t->strict, 1);
+	assert_non_null(memmem(t->schema.p, t->schema.n, "\"required\":[\"x\"]", 16));
+	fixture_close(&f);
+	/* others do not know the word */
+	fixture_open(&f, DIALECT_MESSAGES, DIALECT_CHAT, "llama");
+	fixture_tool(&f, "f")->strict = 1;
+	check(&f, "u=q");
+	assert_int_equal(TAILQ_FIRST(&f.out.q->tools)->strict, -1);
+	fixture_close(&f);
+
 	/* Converse wants what the history names */
 	fixture_open(&f, DIALECT_CHAT, DIALECT_CONVERSE, OLD_CLAUDE);
 	check(&f, "u=q\na!1,f.x,{};;!2,g,{};;!3,g,{}\nt@1,-,a");
@@ -480,6 +495,10 @@ static const struct {
 	0, NULL},
     {DIALECT_CHAT, DIALECT_GEMINI, "gemini-2.5-pro", {.effort = EFFORT_NONE}, 0, THINK_ON,
 	EFFORT_UNSET, 128, 0, NULL},
+    {DIALECT_CHAT, DIALECT_GEMINI, "gemini-2.5-pro", {.effort = EFFORT_HIGH}, 1100, THINK_ON,
+	EFFORT_UNSET, 128, 1100, NULL},
+    {DIALECT_CHAT, DIALECT_GEMINI, GEMINI_2, {.effort = EFFORT_HIGH}, 1100, THINK_OFF, EFFORT_UNSET,
+	0, 1100, NULL},
     {DIALECT_MESSAGES, DIALECT_GEMINI, GEMINI_2, {.mode = THINK_ADAPTIVE}, 0, THINK_ON,
 	EFFORT_UNSET, -1, 0, NULL},
     {DIALECT_CHAT, DIALECT_GEMINI, GEMINI_3, {.effort = EFFORT_MAX}, 0, THINK_UNSET, EFFORT_HIGH, 0,

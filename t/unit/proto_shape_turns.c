@@ -276,6 +276,87 @@ test_profile_rows(void **state)
 	fixture_close(&f);
 }
 
+/* Trap: Vertex takes neither the dummy nor ids. Rows for what a provider cannot see, and what could
+ * not be kept. */
+static void
+test_more_rows(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_open(&f, DIALECT_CHAT, DIALECT_GEMINI, GEMINI_3);
+	f.p.vertex = true;
+	fixture_expect(&f, "u=q\na!b,f,{}\nt@b,f,1", "u=q\na!-,f,{}\nt@-,f,1");
+	fixture_close(&f);
+
+	fixture_open(&f, DIALECT_MESSAGES, DIALECT_COHERE, "command-a");
+	fixture_expect(&f, "u=q\na!c1,f,{}\nt@c1,-,%image/png," PNG, "u=q\na!c1,f,{}\nt@c1,f,");
+	assert_string_equal(fixture_cstr(&f, f.out.dropped), "images");
+	fixture_close(&f);
+
+	for (enum dialect_id from = DIALECT_CHAT; from <= DIALECT_RESPONSES; from++) {
+		fixture_open(&f, from, DIALECT_CHAT, "deepseek-chat");
+		f.p.no_image = true;
+		fixture_expect(&f, "u%image/png," PNG "\na=b\nu=c", "u=[image omitted]\na=b\nu=c");
+		fixture_close(&f);
+		fixture_open(&f, from, DIALECT_CHAT, "deepseek-chat");
+		f.p.no_image = true;
+		fixture_say(&f, "u%image/png," PNG);
+		assert_int_equal(fixture_shape(&f), E_DENIED);
+		assert_int_equal(f.err.class, ERROR_UNSUPPORTED);
+		fixture_close(&f);
+	}
+
+	fixture_open(&f, DIALECT_CHAT, DIALECT_GEMINI, GEMINI_2);
+	fixture_say(&f, "u=aXb");
+	((char *)(uintptr_t)TAILQ_FIRST(&TAILQ_FIRST(&f.q->turns)->parts)->text.p)[1] = '\0';
+	assert_int_equal(fixture_shape(&f), 0);
+	assert_string_equal(fixture_print(&f, f.out.q), "u=ab");
+	fixture_close(&f);
+}
+
+/* What another maker's details held does not come back in the piece that Chat keeps. */
+static void
+test_details_in_one_piece(void **state)
+{
+	struct canon_part *p;
+	struct fixture f;
+
+	(void)state;
+	fixture_open(&f, DIALECT_CHAT, DIALECT_CHAT, "x");
+	f.p.replay = REPLAY_ALL;
+	f.p.origin = ORIGIN_OPENROUTER;
+	fixture_say(&f, "u=a\na~Rs/r;;~As/t;;=x\nu=b");
+	p = TAILQ_FIRST(&TAILQ_NEXT(TAILQ_FIRST(&f.q->turns), link)->parts);
+	p->raw = span_of("[{},{}]");
+	assert_int_equal(fixture_shape(&f), 0);
+	assert_string_equal(fixture_print(&f, f.out.q), "u=a\na~Rs/r;;=x\nu=b");
+	p = TAILQ_FIRST(&TAILQ_NEXT(TAILQ_FIRST(&f.out.q->turns), link)->parts);
+	assert_null(p->raw.p);
+	fixture_close(&f);
+}
+
+/* Spec 8.4.9: what a dropped thought led to goes without its id. */
+static void
+test_item_ids(void **state)
+{
+	struct canon_turn *t;
+	struct fixture f;
+
+	(void)state;
+	for (int foreign = 0; foreign < 2; foreign++) {
+		fixture_open(&f, DIALECT_RESPONSES, DIALECT_RESPONSES, "gpt-5");
+		fixture_say(&f,
+		    foreign ? "u=a\na~As/t;;!c,f,{}\nt@c,f,1" : "u=a\na~Os/t;;!c,f,{}\nt@c,f,1");
+		t = TAILQ_NEXT(TAILQ_FIRST(&f.q->turns), link);
+		TAILQ_LAST(&t->parts, canon_parts)->item_id = span_of("fc_1");
+		assert_int_equal(fixture_shape(&f), 0);
+		t = TAILQ_NEXT(TAILQ_FIRST(&f.out.q->turns), link);
+		assert_int_equal(TAILQ_LAST(&t->parts, canon_parts)->item_id.p != NULL, !foreign);
+		fixture_close(&f);
+	}
+}
+
 /* Spec 8.4.10: thoughts of the running loop go back, and the member is there when the client lost
  * it. */
 static void
@@ -395,6 +476,9 @@ main(void)
 	    cmocka_unit_test(test_asked_is_not_changed),
 	    cmocka_unit_test(test_refusals),
 	    cmocka_unit_test(test_profile_rows),
+	    cmocka_unit_test(test_more_rows),
+	    cmocka_unit_test(test_details_in_one_piece),
+	    cmocka_unit_test(test_item_ids),
 	    cmocka_unit_test(test_replay),
 	    cmocka_unit_test(test_loop_without_thought),
 	    cmocka_unit_test(test_fetch),
