@@ -160,11 +160,19 @@ bench: check-deps
 	$(Q)t/bench/run.sh $(B)
 
 # The official SDKs; versions are pinned in t/sdk/package.json, the packages go below build/.
-t/sdk/node_modules: build/sdk/.installed
+NPM_INSTALL := npm install --loglevel=error --no-package-lock --no-audit --no-fund
+t/sdk/node_modules: build/sdk/.installed build/agents/.installed
 build/sdk/.installed: t/sdk/package.json
 	@mkdir -p build/sdk
-	@echo "  NPM   t/sdk/package.json"
-	$(Q)cp t/sdk/package.json build/sdk/ && cd build/sdk && npm install --loglevel=error --no-package-lock --no-audit --no-fund && touch .installed
+	@echo "  NPM   $<"
+	$(Q)cp $< build/sdk/ && cd build/sdk && $(NPM_INSTALL) && touch .installed
+
+# The coding agents: where one cannot be had, its test says so and is skipped.
+build/agents/.installed: t/sdk/agents/package.json
+	@mkdir -p build/agents
+	@echo "  NPM   $<"
+	$(Q)cp $< build/agents/ && cd build/agents && { $(NPM_INSTALL) --fetch-retries=0 2>npm.log && touch .installed || \
+		echo "  no agents, see build/agents/npm.log"; }
 
 # ---- running --------------------------------------------------------------------------------------------------------
 run: check-deps
