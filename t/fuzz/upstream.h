@@ -3,7 +3,8 @@
  *
  *   0  a request: decoded and encoded, twice: the second time nothing changes; then as if it came from elsewhere
  *   1  an answer: the same
- *   2  a stream: wherever it is cut the same events, and they keep the order that canon.h demands
+ *   2  a stream: wherever it is cut the same events, and they keep the order that canon.h demands; encoded
+ *      again it ends as it did
  */
 #ifndef OMNIROUTE_T_FUZZ_UPSTREAM_H
 #define OMNIROUTE_T_FUZZ_UPSTREAM_H
@@ -128,8 +129,11 @@ fuzz_body(const struct dialect *d, struct span body, bool answer)
 #define PARTS 4096
 
 struct watch {
-	struct buf text; /* the events, written down */
-	bool begun, over;
+	struct buf text;              /* the events, written down */
+	const struct dialect *encode; /* NULL: they are not encoded again */
+	void *encoder;
+	struct buf out;
+	bool begun, over, failed, full;
 	uint8_t part[PARTS]; /* 1 open, 2 closed */
 	uint32_t parts;
 };
@@ -158,7 +162,10 @@ watch(void *ctx, const struct canon_event *ev)
 	must(!w->over);
 	must(ev->type == EVENT_BEGIN ? !w->begun : w->begun || ev->type == EVENT_FAIL);
 	w->begun = true;
-	w->over = ev->type == EVENT_END || ev->type == EVENT_FAIL;
+	w->failed = ev->type == EVENT_FAIL;
+	w->over = w->failed || ev->type == EVENT_END;
+	if (w->encode != NULL && !w->full)
+		w->full = w->encode->encode(w->encoder, ev, &w->out) != 0;
 	if (ev->type >= EVENT_OPEN && ev->type <= EVENT_CLOSE)
 		watch_part(w, ev);
 	if (ev->type == EVENT_FINISH)
@@ -207,14 +214,28 @@ run(const struct dialect *d, struct span bytes, size_t step, struct watch *w)
 static inline void
 fuzz_stream(const struct dialect *d, struct span bytes, size_t step)
 {
-	struct watch one = {.text = {.max = ROOM}}, two = {.text = {.max = ROOM}};
+	struct watch one = {.text = {.max = ROOM}},
+		     two = {.text = {.max = ROOM}, .encode = d, .out = {.max = ROOM}},
+		     three = {.text = {.max = ROOM}};
+	struct arena *a = arena_new(ROOM);
+	struct encode_ctx ctx = {.arena = a, .model = {"m", 1}, .now_s = 1700000000};
 
+	two.encoder = d->encoder_new(a, &ctx);
 	run(d, bytes, ROOM, &one);
 	run(d, bytes, step, &two);
 	must(one.text.len == two.text.len &&
 	     (one.text.len == 0 || memcmp(one.text.data, two.text.data, one.text.len) == 0));
+	if (two.over && !two.full) {
+		run(d, (struct span){two.out.data, two.out.len}, ROOM, &three);
+		must(three.failed == two.failed);
+	}
+	if (d->encoder_free != NULL)
+		d->encoder_free(two.encoder);
+	buf_clear(&two.out);
 	buf_clear(&one.text);
 	buf_clear(&two.text);
+	buf_clear(&three.text);
+	arena_free(a);
 }
 
 static inline int
