@@ -7,10 +7,13 @@
  * origin.c   the instant upstream        load.c    closed loop, fixed rate and streams
  * client.c   one connection of it    soak.c    endless load that counts what fails
  * target.c   starts and pins nginx and OmniRoute      stats.c   percentiles
+ * cross.c    one dialect to another, against OmniRoute's own pass-through
+ * inner.c    the same translation without a process around it       prompt.c   their texts
  */
 #ifndef OMNIROUTE_T_BENCH_H
 #define OMNIROUTE_T_BENCH_H
 
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "shared/base.h"
@@ -22,6 +25,10 @@
 /* A child process that serves on 127.0.0.1; returns its pid and the port. */
 pid_t origin_start(int cpu, int *port);
 
+/* What is spoken on a connection: by the client to the proxy, and to the origin, which knows both.
+ */
+enum wire { WIRE_CHAT, WIRE_MESSAGES };
+
 enum target_kind { TARGET_DIRECT, TARGET_NGINX, TARGET_OMNIROUTE, TARGET_KINDS };
 
 struct target {
@@ -31,13 +38,17 @@ struct target {
 	pid_t pid, worker; /* worker: the process that proxies; 0 for direct */
 	char key[96];      /* client key; empty: none */
 	char dir[128];
+	const char *model; /* what clients ask for */
+	enum wire client;  /* what they speak */
+	bool prose;        /* what they say: prompt.c; else one letter again and again */
 };
 
 int target_start(
     struct target *t, enum target_kind kind, const char *build, int origin_port, int cpu);
 void target_stop(struct target *t);
-/* CPU time of worker and master so far, ns. */
+/* CPU time of worker and master so far, ns; of the worker alone. */
 uint64_t target_cpu_ns(const struct target *t);
+uint64_t target_worker_ns(const struct target *t);
 /* Memory of the worker in KB: resident, and its own share of shared pages (PSS). */
 void target_memory(const struct target *t, uint64_t *rss_kb, uint64_t *pss_kb);
 
@@ -58,9 +69,10 @@ struct load_result {
 };
 void load_result_free(struct load_result *r);
 
-/* `conns` keep-alive connections, each sends the next request when its answer is complete. */
-int load_closed(
-    const struct target *t, unsigned conns, size_t body, double seconds, struct load_result *r);
+/* `conns` keep-alive connections, each sends the next request when its answer is complete. Bodies
+ * of `body` bytes, answers of `reply`. */
+int load_closed(const struct target *t, unsigned conns, size_t body, size_t reply, double seconds,
+    struct load_result *r);
 /* Requests at a fixed rate; latency counts from the moment at which a request was due. */
 int load_rate(const struct target *t, unsigned conns, size_t body, double rate, double seconds,
     struct load_result *r);
@@ -68,6 +80,27 @@ int load_rate(const struct target *t, unsigned conns, size_t body, double rate, 
  * called when all are open. */
 int load_streams(const struct target *t, unsigned conns, unsigned chunks, unsigned interval_ms,
     void (*held)(void *ctx), void *ctx, struct load_result *r);
+
+/* The second table: `t` is OmniRoute. How many bars were missed. */
+int cross(const struct target *t, FILE *out);
+
+/* CPU time of the translation alone, in this process, from one dialect to the other: microseconds
+ * for a request of `body` bytes, a whole answer of `reply` bytes, one chunk of a stream. */
+struct inner {
+	double request, whole, chunk;
+};
+int inner_measure(
+    enum wire client, enum wire upstream, size_t body, size_t reply, struct inner *in);
+
+/* A request of `body` bytes without HTTP around it, malloc'ed; *len is exact unless `body` is
+ * smaller than what has to be said. */
+char *prompt_make(
+    enum wire w, const char *model, size_t body, bool stream, bool prose, size_t *len);
+/* A whole answer of `want` bytes, likewise. */
+char *reply_make(enum wire w, size_t want, size_t *len);
+/* Event `i` of `n` of a stream, with the time in its text (STAMP); bytes written, < 1024. */
+#define STAMP "@t="
+size_t event_make(enum wire w, unsigned i, unsigned n, uint64_t ns, char out[1024]);
 
 /* soak PORT KEY MODEL CONNECTIONS STREAMS; see soak.c. */
 int soak(char **argv);

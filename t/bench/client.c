@@ -16,35 +16,31 @@
 #include "t/bench/client.h"
 
 char *
-request_make(const char *key, const char *model, size_t body, size_t reply, unsigned chunks,
-    unsigned interval, size_t *len)
+request_make(const struct target *t, size_t body, size_t reply, unsigned chunks, unsigned interval,
+    size_t *len)
 {
-	static const char fmt[] =
-	    "{\"model\":\"%s\",\"stream\":%s,\"messages\":[{\"role\":\"user\",\"content\":\"";
-	static const char tail[] = "\"}]}";
-	char head[128], auth[160] = "";
-	int hn = snprintf(head, sizeof(head), fmt, model, chunks ? "true" : "false");
-	size_t pad =
-	    body > (size_t)hn + sizeof(tail) - 1 ? body - (size_t)hn - (sizeof(tail) - 1) : 0;
-	size_t total = (size_t)hn + pad + sizeof(tail) - 1;
-	char *req = malloc(total + 1024), *p = req;
+	static const char *const head[] = {
+	    [WIRE_CHAT] = "POST /v1/chat/completions HTTP/1.1\r\n",
+	    [WIRE_MESSAGES] = "POST /v1/messages HTTP/1.1\r\nanthropic-version: 2023-06-01\r\n",
+	};
+	char auth[160] = "";
+	size_t total;
+	char *text = prompt_make(t->client, t->model, body, chunks > 0, t->prose, &total);
+	char *req = malloc(total + 1024);
+	int n;
 
 	if (req == NULL)
 		abort();
-	if (key[0] != '\0')
-		snprintf(auth, sizeof(auth), "Authorization: Bearer %s\r\n", key);
-	p += sprintf(p,
-	    "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\n%s"
+	if (t->key[0] != '\0')
+		snprintf(auth, sizeof(auth), "Authorization: Bearer %s\r\n", t->key);
+	n = sprintf(req,
+	    "%sHost: 127.0.0.1\r\nUser-Agent: bench\r\n%s"
 	    "Content-Type: application/json\r\n" ORIGIN_HEADER
 	    ": 00-%zu-%u-%u\r\nContent-Length: %zu\r\n\r\n",
-	    auth, reply, chunks, interval, total);
-	memcpy(p, head, (size_t)hn);
-	p += hn;
-	memset(p, 'y', pad);
-	p += pad;
-	memcpy(p, tail, sizeof(tail) - 1);
-	p += sizeof(tail) - 1;
-	*len = (size_t)(p - req);
+	    head[t->client], auth, reply, chunks, interval, total);
+	memcpy(req + n, text, total);
+	free(text);
+	*len = (size_t)n + total;
 	return req;
 }
 
@@ -123,9 +119,9 @@ stamps(struct load *l, struct client *c, uint64_t now)
 {
 	char *p;
 
-	while ((p = memmem(c->in + c->seen, c->len - c->seen, "\"t\":", 4)) != NULL) {
+	while ((p = memmem(c->in + c->seen, c->len - c->seen, STAMP, sizeof(STAMP) - 1)) != NULL) {
 		char *after;
-		uint64_t sent = strtoull(p + 4, &after, 10);
+		uint64_t sent = strtoull(p + sizeof(STAMP) - 1, &after, 10);
 		double us = now > sent ? (double)(now - sent) / 1e3 : 0;
 
 		if (after == c->in + c->len)
@@ -169,7 +165,8 @@ client_read(struct load *l, struct client *c)
 	c->status = status;
 	c->closing = strcasestr(c->in, "\r\nconnection: close\r\n") != NULL;
 	l->r->requests++;
-	if (status != 200)
+	if (status != 200 ||
+	    (l->marker != NULL && memmem(c->in, c->len, l->marker, strlen(l->marker)) == NULL))
 		l->r->errors++;
 	c->busy = false;
 	return 1;

@@ -29,10 +29,11 @@ struct load {
 	size_t req_len;
 	int loop;
 	bool stream;
+	const char *marker; /* stands in each good answer; NULL: only the status counts */
 	struct load_result *r;
 };
 
-char *request_make(const char *key, const char *model, size_t body, size_t reply, unsigned chunks,
+char *request_make(const struct target *t, size_t body, size_t reply, unsigned chunks,
     unsigned interval, size_t *len);
 int client_open(struct load *l, struct client *c);
 void client_send(struct client *c, const char *req, size_t len, uint64_t due);

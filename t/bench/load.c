@@ -11,7 +11,10 @@
 static int
 load_open(struct load *l, const struct target *t, unsigned conns, struct load_result *r)
 {
-	*l = (struct load){.port = t->port, .n = conns, .r = r};
+	static const char *const markers[] = {
+	    [WIRE_CHAT] = "\"object\":\"chat.completion", [WIRE_MESSAGES] = "\"type\":\"message"};
+
+	*l = (struct load){.port = t->port, .n = conns, .marker = markers[t->client], .r = r};
 	*r = (struct load_result){0};
 	l->c = calloc(conns, sizeof(*l->c));
 	l->loop = epoll_create1(EPOLL_CLOEXEC);
@@ -52,16 +55,15 @@ client_again(struct load *l, struct client *c)
 }
 
 int
-load_closed(
-    const struct target *t, unsigned conns, size_t body, double seconds, struct load_result *r)
+load_closed(const struct target *t, unsigned conns, size_t body, size_t reply, double seconds,
+    struct load_result *r)
 {
 	struct load l;
 	struct epoll_event evs[128];
 	uint64_t start, end;
 	int rc = load_open(&l, t, conns, r);
 
-	l.req = request_make(
-	    t->key, t->kind == TARGET_OMNIROUTE ? "bench/m" : "m", body, body, 0, 0, &l.req_len);
+	l.req = request_make(t, body, reply, 0, 0, &l.req_len);
 	start = now_ns();
 	end = start + (uint64_t)(seconds * 1e9);
 	for (unsigned i = 0; rc == 0 && i < conns; i++)
@@ -96,8 +98,7 @@ load_rate(const struct target *t, unsigned conns, size_t body, double rate, doub
 	uint64_t start, due, left = (uint64_t)(rate * seconds), open = 0;
 	unsigned next = 0;
 
-	l.req = request_make(
-	    t->key, t->kind == TARGET_OMNIROUTE ? "bench/m" : "m", body, body, 0, 0, &l.req_len);
+	l.req = request_make(t, body, body, 0, 0, &l.req_len);
 	epoll_ctl(l.loop, EPOLL_CTL_ADD, timer, &ev);
 	start = due = now_ns() + 10 * NS_PER_MS;
 	while (rc == 0 && (left > 0 || open > 0)) {
@@ -158,8 +159,7 @@ load_streams(const struct target *t, unsigned conns, unsigned chunks, unsigned i
 	uint64_t next = now_ns(), start = next;
 
 	l.stream = true;
-	l.req = request_make(t->key, t->kind == TARGET_OMNIROUTE ? "bench/m" : "m", 1024, 0, chunks,
-	    interval_ms, &l.req_len);
+	l.req = request_make(t, 1024, 0, chunks, interval_ms, &l.req_len);
 	while (rc == 0 && (sent < conns || open > 0)) {
 		int n;
 

@@ -1,7 +1,7 @@
 /*
- * main: the measurements and the table. `bench BUILD_DIR OUT.md`. Every figure is a median over
- * rounds in which direct, nginx and OmniRoute take turns; what counts are the ratios and
- * differences within a row.
+ * main: the measurements and the tables. `bench BUILD_DIR OUT.md`; `bench cross …`: the second
+ * table alone. Every figure is a median over rounds in which direct, nginx and OmniRoute take
+ * turns; what counts are the ratios and differences within a row.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,7 +75,7 @@ bench_throughput(size_t body, const char *label, double bar)
 			struct load_result r;
 			uint64_t before = target_cpu_ns(&targets[k]);
 
-			if (load_closed(&targets[k], 32, body, 2.0, &r) != 0)
+			if (load_closed(&targets[k], 32, body, body, 2.0, &r) != 0)
 				r.errors++;
 			rps[k][round] = (double)r.requests / r.seconds;
 			cpu[k][round] = r.requests ? (double)(target_cpu_ns(&targets[k]) - before) /
@@ -219,7 +219,7 @@ bench_start(void)
 
 			if (target_start(&t, (enum target_kind)k, build, origin_port, PROXY_CPU) !=
 				0 ||
-			    load_closed(&t, 1, 1024, 0.0001, &r) != 0) {
+			    load_closed(&t, 1, 1024, 1024, 0.0001, &r) != 0) {
 				failures++;
 				continue;
 			}
@@ -248,39 +248,27 @@ origin(void)
 	return 0;
 }
 
-int
-main(int argc, char **argv)
+/* The translation alone, for a profiler. */
+static int
+inner(size_t body)
 {
-	struct rlimit lim;
-	int rc = 1;
+	static const char *const names[] = {[WIRE_CHAT] = "chat", [WIRE_MESSAGES] = "messages"};
 
-	if (argc == 7 && strcmp(argv[1], "soak") == 0)
-		return soak(argv + 2);
-	if (argc == 2 && strcmp(argv[1], "origin") == 0)
-		return origin();
-	if (argc != 3) {
-		fprintf(stderr, "usage: bench BUILD_DIR OUT.md\n"
-				"       bench origin\n"
-				"       bench soak PORT KEY MODEL CONNECTIONS STREAMS\n");
-		return 2;
+	for (int i = 0; i < 2; i++) {
+		enum wire from = (enum wire)i, to = (enum wire) !i;
+		struct inner in;
+
+		if (inner_measure(from, to, body, body, &in) != 0)
+			return 1;
+		printf("%s to %s: request %.1f, answer %.1f, chunk %.3f us\n", names[from],
+		    names[to], in.request, in.whole, in.chunk);
 	}
-	build = argv[1];
-	getrlimit(RLIMIT_NOFILE, &lim);
-	lim.rlim_cur = lim.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &lim);
-	out = fopen(argv[2], "w");
-	if (out == NULL || origin_start(LOAD_CPU, &origin_port) < 0) {
-		perror("bench");
-		return 1;
-	}
-	pin(0, LOAD_CPU);
-	for (int k = 0; k < TARGET_KINDS; k++)
-		if (target_start(&targets[k], (enum target_kind)k, build, origin_port, PROXY_CPU) !=
-		    0) {
-			fprintf(stderr, "bench: %s does not start (see %s)\n", targets[k].name,
-			    targets[k].dir);
-			goto out;
-		}
+	return 0;
+}
+
+static void
+against_nginx(void)
+{
 	fprintf(
 	    out, "| measurement | direct | nginx | OmniRoute | verdict |\n|---|--:|--:|--:|---|\n");
 	bench_throughput(1024, "1 KB", 0.5);
@@ -289,10 +277,60 @@ main(int argc, char **argv)
 	bench_streams();
 	bench_memory();
 	bench_start();
+}
+
+static int
+bench(const char *path, bool cross_only)
+{
+	int from = cross_only ? TARGET_OMNIROUTE : TARGET_DIRECT, rc = 1;
+
+	out = fopen(path, "w");
+	if (out == NULL || origin_start(LOAD_CPU, &origin_port) < 0) {
+		perror("bench");
+		return 1;
+	}
+	pin(0, LOAD_CPU);
+	for (int k = from; k < TARGET_KINDS; k++)
+		if (target_start(&targets[k], (enum target_kind)k, build, origin_port, PROXY_CPU) !=
+		    0) {
+			fprintf(stderr, "bench: %s does not start (see %s)\n", targets[k].name,
+			    targets[k].dir);
+			goto out;
+		}
+	if (!cross_only)
+		against_nginx();
+	failures += cross(&targets[TARGET_OMNIROUTE], out);
 	rc = failures > 0 ? 1 : 0;
 out:
-	for (int k = 0; k < TARGET_KINDS; k++)
+	for (int k = from; k < TARGET_KINDS; k++)
 		target_stop(&targets[k]);
 	fclose(out);
 	return rc;
+}
+
+int
+main(int argc, char **argv)
+{
+	bool cross_only = argc == 4 && strcmp(argv[1], "cross") == 0;
+	struct rlimit lim;
+
+	if (argc == 7 && strcmp(argv[1], "soak") == 0)
+		return soak(argv + 2);
+	if (argc == 2 && strcmp(argv[1], "origin") == 0)
+		return origin();
+	if (argc == 3 && strcmp(argv[1], "inner") == 0)
+		return inner((size_t)atol(argv[2]));
+	if (argc != 3 && !cross_only) {
+		fprintf(stderr, "usage: bench [cross] BUILD_DIR OUT.md\n"
+				"       bench inner BYTES\n"
+				"       bench origin\n"
+				"       bench soak PORT KEY MODEL CONNECTIONS STREAMS\n");
+		return 2;
+	}
+	argv += cross_only;
+	build = argv[1];
+	getrlimit(RLIMIT_NOFILE, &lim);
+	lim.rlim_cur = lim.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &lim);
+	return bench(argv[2], cross_only);
 }

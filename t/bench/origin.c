@@ -25,7 +25,8 @@ struct peer {
 	int fd;
 	char *in;
 	size_t len, cap;
-	unsigned chunks_left, interval_ms;
+	unsigned chunks, chunks_left, interval_ms;
+	enum wire wire;
 	uint64_t next_ns;
 	struct peer *next; /* list of those that stream */
 	bool streaming;
@@ -76,16 +77,9 @@ send_all(struct peer *p, const char *s, size_t n)
 static bool
 send_chunk(struct peer *p)
 {
-	char ev[512], out[600];
-	int n = snprintf(ev, sizeof(ev),
-	    "data: "
-	    "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1,"
-	    "\"model\":\"m\","
-	    "\"t\":%llu,\"choices\":[{\"index\":0,\"delta\":{\"content\":\"token token "
-	    "\"},\"finish_reason\":%s}]}\n\n%s",
-	    (unsigned long long)now_ns(), p->chunks_left == 1 ? "\"stop\"" : "null",
-	    p->chunks_left == 1 ? "data: [DONE]\n\n" : "");
-	int m = snprintf(out, sizeof(out), "%x\r\n%.*s\r\n%s", (unsigned)n, n, ev,
+	char ev[1024], out[1100];
+	size_t n = event_make(p->wire, p->chunks - p->chunks_left, p->chunks, now_ns(), ev);
+	int m = snprintf(out, sizeof(out), "%zx\r\n%.*s\r\n%s", n, (int)n, ev,
 	    p->chunks_left == 1 ? "0\r\n\r\n" : "");
 
 	p->chunks_left--;
@@ -95,28 +89,16 @@ send_chunk(struct peer *p)
 /* The body of an answer that is not streamed: valid JSON of `want` bytes, with usage. Made once for
  * each size. */
 static const char *
-json_body(size_t want)
+json_body(enum wire w, size_t want)
 {
-	static char *cached;
-	static size_t cached_n;
-	static const char head[] = "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion\","
-				   "\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":"
-				   "0,\"message\":{\"role\":\"assistant\",\"content\":\"";
-	static const char tail[] = "\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":"
-				   "10,\"completion_tokens\":20,"
-				   "\"total_tokens\":30}}";
+	static char *cached[2];
+	static size_t cached_n[2];
 
-	if (cached_n == want)
-		return cached;
-	free(cached);
-	cached = malloc(want + 1);
-	if (cached == NULL)
-		abort();
-	memset(cached, 'x', want);
-	memcpy(cached, head, sizeof(head) - 1);
-	memcpy(cached + want - (sizeof(tail) - 1), tail, sizeof(tail));
-	cached_n = want;
-	return cached;
+	if (cached_n[w] == want)
+		return cached[w];
+	free(cached[w]);
+	cached[w] = reply_make(w, want, &cached_n[w]);
+	return cached[w];
 }
 
 static bool
@@ -127,6 +109,7 @@ answer(struct peer *p, const char *head)
 	char line[256];
 	int n;
 
+	p->wire = strncmp(head, "POST /v1/messages", 17) == 0 ? WIRE_MESSAGES : WIRE_CHAT;
 	if (wish != NULL)
 		sscanf(wish + sizeof(ORIGIN_HEADER), " 00-%lu-%lu-%lu", &bytes, &chunks, &interval);
 	if (chunks == 0) {
@@ -138,15 +121,16 @@ answer(struct peer *p, const char *head)
 			char both[8192];
 
 			memcpy(both, line, (size_t)n);
-			memcpy(both + n, json_body(bytes), bytes);
+			memcpy(both + n, json_body(p->wire, bytes), bytes);
 			return send_all(p, both, (size_t)n + bytes);
 		}
-		return send_all(p, line, (size_t)n) && send_all(p, json_body(bytes), bytes);
+		return send_all(p, line, (size_t)n) &&
+		       send_all(p, json_body(p->wire, bytes), bytes);
 	}
 	n = snprintf(line, sizeof(line),
 	    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: "
 	    "chunked\r\n\r\n");
-	p->chunks_left = (unsigned)chunks;
+	p->chunks = p->chunks_left = (unsigned)chunks;
 	p->interval_ms = (unsigned)interval;
 	p->next_ns = now_ns() + interval * NS_PER_MS;
 	if (!send_all(p, line, (size_t)n) || !send_chunk(p))

@@ -135,14 +135,16 @@ soak(char **argv)
 	static struct soak s;
 	unsigned conns = (unsigned)atoi(argv[3]), streams = (unsigned)atoi(argv[4]);
 	uint64_t second = now_ns() + NS_PER_SEC;
+	struct target t = {.model = argv[2]};
 
 	s.l = (struct load){.port = atoi(argv[0]),
 	    .n = conns + streams,
 	    .r = &s.r,
 	    .loop = epoll_create1(EPOLL_CLOEXEC)};
 	s.l.c = calloc(s.l.n, sizeof(*s.l.c));
-	s.plain = request_make(argv[1], argv[2], 1024, 1024, 0, 0, &s.plain_len);
-	s.stream = request_make(argv[1], argv[2], 1024, 0, 40, 50, &s.stream_len);
+	snprintf(t.key, sizeof(t.key), "%s", argv[1]);
+	s.plain = request_make(&t, 1024, 1024, 0, 0, &s.plain_len);
+	s.stream = request_make(&t, 1024, 0, 40, 50, &s.stream_len);
 	if (s.l.c == NULL || s.l.loop < 0)
 		return 1;
 	for (unsigned i = 0; i < s.l.n; i++) {

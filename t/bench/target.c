@@ -163,8 +163,10 @@ omniroute_start(struct target *t, const char *build, int origin_port, int cpu)
 	    "max_connections = 30000\nrequire_api_key = true\n"
 	    "connection \"bench\" { provider = \"local\" base_url = \"http://127.0.0.1:%d/v1\" key "
 	    "= \"upstream-key\" }\n"
+	    "connection \"other\" { provider = \"local\" dialect = \"anthropic-messages\" base_url "
+	    "= \"http://127.0.0.1:%d/v1\" key = \"upstream-key\" }\n"
 	    "key \"bench\" { key = \"%s\" rpm = 1000000 }\n",
-	    t->dir, t->dir, t->port, origin_port, t->key);
+	    t->dir, t->dir, t->port, origin_port, origin_port, t->key);
 	if (write_file(t->dir, "omniroute.conf", conf) != 0)
 		return -1;
 	snprintf(bin, sizeof(bin), "%s/omniroute", build);
@@ -180,7 +182,10 @@ target_start(struct target *t, enum target_kind kind, const char *build, int ori
 	static const char *const names[] = {"direct", "nginx", "OmniRoute"};
 	int rc = 0;
 
-	*t = (struct target){.kind = kind, .name = names[kind], .port = origin_port};
+	*t = (struct target){.kind = kind,
+	    .name = names[kind],
+	    .port = origin_port,
+	    .model = kind == TARGET_OMNIROUTE ? "bench/m" : "m"};
 	if (kind == TARGET_DIRECT)
 		return 0;
 	snprintf(t->dir, sizeof(t->dir), "/tmp/omniroute-bench.XXXXXX");
@@ -231,6 +236,12 @@ cpu_of(pid_t pid)
 		ns = 0;
 	fclose(f);
 	return ns;
+}
+
+uint64_t
+target_worker_ns(const struct target *t)
+{
+	return cpu_of(t->worker);
 }
 
 uint64_t
