@@ -72,7 +72,7 @@ settle_strict(struct shaping *s, struct canon_tool *t)
 		t->strict = shape_schema_is_strict(s, t->schema) ? 1 : -1;
 	if (t->strict == 1 && s->p->openai)
 		return SCHEMA_OPENAI_STRICT;
-	if (t->strict == 1 && s->p->dialect == DIALECT_MESSAGES && s->p->anthropic)
+	if (t->strict == 1 && s->p->anthropic && !s->m->no_schema && !s->m->unknown)
 		return SCHEMA_ANTHROPIC_STRICT;
 	if (!s->p->openai)
 		t->strict = -1;

@@ -236,6 +236,18 @@ test_declarations(void **state)
 	assert_int_equal(t->strict, 1);
 	assert_non_null(memmem(t->schema.p, t->schema.n, "\"required\":[\"x\"]", 16));
 	fixture_close(&f);
+	for (int old = 0; old < 2; old++) {
+		fixture_open(&f, DIALECT_CHAT, DIALECT_MESSAGES, old ? OLD_CLAUDE : NEW_CLAUDE);
+		t = fixture_tool(&f, "f");
+		t->strict = 1;
+		t->schema = span_of("{\"type\":\"object\",\"properties\":{\"x\":{\"type\":"
+				    "\"integer\",\"minimum\":1}}}");
+		check(&f, "u=q");
+		t = TAILQ_FIRST(&f.out.q->tools);
+		assert_int_equal(t->strict, old ? -1 : 1);
+		assert_int_equal(memmem(t->schema.p, t->schema.n, "\"minimum\"", 9) != NULL, old);
+		fixture_close(&f);
+	}
 	/* others do not know the word */
 	fixture_open(&f, DIALECT_MESSAGES, DIALECT_CHAT, "llama");
 	fixture_tool(&f, "f")->strict = 1;
