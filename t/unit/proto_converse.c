@@ -83,6 +83,25 @@ test_no_metadata(void **state)
 	buf_clear(&bytes);
 }
 
+/* The usage alone is no proof of the end. */
+static void
+test_no_stop(void **state)
+{
+	struct buf bytes = BUF_INIT(ROOM);
+
+	(void)state;
+	frame_lines(&bytes,
+	    span_of("metadata {\"usage\":{\"inputTokens\":9223372036854775807,\"outputTokens\":2,"
+		    "\"cacheReadInputTokens\":9223372036854775807,\"cacheWriteInputTokens\":"
+		    "9223372036854775807}}\n"));
+	check_events(D, (struct span){bytes.data, bytes.len},
+	    "begin\nusage in=1:18446744073709551615 cached=9223372036854775807 "
+	    "written=9223372036854775807/0/0 out=1:2\n"
+	    "fail class=9 code=upstream_stream_cut message=The stream ended before the answer "
+	    "did\n");
+	buf_clear(&bytes);
+}
+
 static void
 test_exceptions(void **state)
 {
@@ -326,6 +345,7 @@ main(void)
 	    cmocka_unit_test(test_answer),
 	    cmocka_unit_test(test_stream),
 	    cmocka_unit_test(test_no_metadata),
+	    cmocka_unit_test(test_no_stop),
 	    cmocka_unit_test(test_exceptions),
 	    cmocka_unit_test(test_fields),
 	    cmocka_unit_test(test_messages),

@@ -197,8 +197,10 @@ test_aws_lies(void **state)
 	    "a\x0a",
 	    "\x01"
 	    "a\x04"
-	    "abc"};
-	static const size_t sizes[] = {4, 8, 3, 6};
+	    "abc",
+	    "\x01"
+	    "a\x04"};
+	static const size_t sizes[] = {4, 8, 3, 6, 3};
 	struct buf b = BUF_INIT(1 << 16);
 
 	(void)state;

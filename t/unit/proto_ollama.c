@@ -147,6 +147,31 @@ test_result(void **state)
 	arena_free(a);
 }
 
+/* A moment survives being written and read. */
+static void
+test_time(void **state)
+{
+	static const char body[] = "{\"message\":{\"content\":\"a\"},\"done\":true}";
+	struct arena *a = arena();
+	struct encode_ctx ctx = {.arena = a, .model = span_of("m")};
+
+	(void)state;
+	for (uint64_t t = 86399; t < UINT64_C(7258118400); t += 86400 * 17 + 3607) {
+		struct canon_response r = {0}, again = {0};
+		struct canon_error err = {0};
+		struct buf out = BUF_INIT(ROOM);
+
+		assert_int_equal(D->decode_response(a, span_of(body), &r, &err), 0);
+		r.created = t;
+		assert_int_equal(D->encode_response(&r, &ctx, &out), 0);
+		assert_int_equal(
+		    D->decode_response(a, (struct span){out.data, out.len}, &again, &err), 0);
+		assert_int_equal(again.created, t);
+		buf_clear(&out);
+	}
+	arena_free(a);
+}
+
 static void
 test_failures(void **state)
 {
@@ -178,6 +203,7 @@ main(void)
 	    cmocka_unit_test(test_context),
 	    cmocka_unit_test(test_choice),
 	    cmocka_unit_test(test_result),
+	    cmocka_unit_test(test_time),
 	    cmocka_unit_test(test_failures),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
