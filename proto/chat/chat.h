@@ -98,6 +98,8 @@ void chat_put_image(struct chat_writer *o, const struct canon_media *m);
 const char *chat_finish_word(const struct canon_finish *f, bool legacy);
 void chat_put_tools(struct chat_writer *o, const struct canon_request *q);
 void chat_put_error(struct jsonw *w, const struct canon_error *e);
+/* The member `error` of an answer or a chunk says that it is none. */
+bool chat_is_failure(const struct json *error);
 /* The error object inside an answer that said it was fine. */
 void chat_read_error(struct arena *a, struct span body, struct canon_error *out);
 

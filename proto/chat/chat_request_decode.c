@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "proto/chat/chat.h"
+#include "proto/scan.h"
 #include "shared/err.h"
 
 static const char *const known[] = {"model", "messages", "prompt", "tools", "functions",
@@ -154,12 +155,23 @@ read_prompt(struct chat_reader *r, const struct json *root, struct canon_request
 
 /* ---- parameters ---- */
 
+/* Also one that stands in quotes. */
 static struct span
 number(const struct json *root, const char *name)
 {
 	const struct json *j = json_get(root, name);
+	struct span inside;
+	double value;
 
-	return json_is(j, 'n') ? j->raw : (struct span){NULL, 0};
+	if (json_is(j, 'n'))
+		return j->raw;
+	if (!json_is(j, 's'))
+		return (struct span){NULL, 0};
+	inside = (struct span){j->raw.p + 1, j->raw.n - 2};
+	return scan_type(inside) == 'n' && scan_check(inside.p, inside.n, NULL) == 0 &&
+		       canon_number(inside, &value)
+		   ? inside
+		   : (struct span){NULL, 0};
 }
 
 static struct span
@@ -200,6 +212,27 @@ read_limit(const struct json *root, struct canon_request *q)
 		q->src.hint |= HINT_MAX_NEW;
 }
 
+/* Any of the ways in which thinking is switched on or off. */
+static bool
+says(const struct json *root, const struct json *thinking, const struct json *router, bool on)
+{
+	const struct json *switches[] = {
+	    json_get(root, "enable_thinking"),
+	    json_get(router, "enabled"),
+	    json_get(json_want(root, "chat_template_kwargs"), "enable_thinking"),
+	    json_get(json_want(root, "chat_template_kwargs"), "thinking"),
+	};
+
+	if (json_equals(json_get(thinking, "type"), on ? "enabled" : "disabled"))
+		return true;
+	if (on && json_equals(json_get(root, "prompt_mode"), "reasoning"))
+		return true;
+	for (size_t i = 0; i < NELEM(switches); i++)
+		if (json_is(switches[i], on ? 't' : 'f'))
+			return true;
+	return false;
+}
+
 /* The members by which services other than OpenAI are told stay as extras: they go out as they came
  * where the target is of this dialect. */
 static void
@@ -213,20 +246,18 @@ read_reasoning(struct chat_reader *r, const struct json *root, struct canon_requ
 	to->effort = canon_effort_of(chat_text(r, root, "reasoning_effort"));
 	if (to->effort == EFFORT_UNSET)
 		to->effort = canon_effort_of(chat_text(r, router, "effort"));
-	if (json_equals(json_get(thinking, "type"), "disabled") ||
-	    json_is(json_get(root, "enable_thinking"), 'f') ||
-	    json_is(json_get(router, "enabled"), 'f') || to->effort == EFFORT_NONE)
+	if (says(root, thinking, router, false) || to->effort == EFFORT_NONE)
 		to->mode = THINK_OFF;
-	else if (json_equals(json_get(thinking, "type"), "enabled") ||
-		 json_yes(json_get(root, "enable_thinking")) ||
-		 json_yes(json_get(router, "enabled")))
+	else if (says(root, thinking, router, true))
 		to->mode = THINK_ON;
 	if (budget == NULL)
 		budget = json_want(root, "thinking_budget");
 	if (budget == NULL)
 		budget = json_want(thinking, "budget_tokens");
 	to->has_budget = json_int(budget, &to->budget);
-	if (json_yes(json_get(router, "exclude")))
+	if (json_yes(json_get(router, "exclude")) ||
+	    json_equals(json_get(root, "reasoning_format"), "hidden") ||
+	    json_is(json_get(root, "include_reasoning"), 'f'))
 		to->show = SHOW_NONE;
 }
 

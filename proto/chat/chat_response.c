@@ -103,10 +103,10 @@ is_failure(const struct json *root)
 	const struct json *error = json_want(root, "error"), *status;
 	int64_t code;
 
-	if (error != NULL && !json_is(error, 'f'))
+	if (chat_is_failure(error))
 		return true;
 	status = json_want(json_want(root, "base_resp"), "status_code");
-	return json_int(status, &code) && code != 0 && json_want(root, "choices") == NULL;
+	return json_int(status, &code) && code != 0; /* MiniMax */
 }
 
 int

@@ -204,18 +204,24 @@ say(struct decoder *d, struct choice *c, enum said what, struct span text,
 
 /* ---- calls ---- */
 
+/* The newest of this index (or of all, where none was given): but an id that is known is that call,
+ * and an id that is new on an index is a new call. */
 static struct call *
 find_call(struct choice *c, bool has_index, int64_t wire, struct span id)
 {
+	struct call *newest = NULL;
+
 	for (struct call *k = c->calls; k != NULL; k = k->next) {
 		if (has_index && k->wire != wire)
 			continue;
-		if (!has_index && id.n > 0 && !span_same(k->id, id))
-			continue;
-		/* the newest of this index, or of all; another id on it is another call */
-		return id.n > 0 && k->id.n > 0 && !span_same(k->id, id) ? NULL : k;
+		if (id.n > 0 && span_same(k->id, id))
+			return k;
+		if (newest == NULL)
+			newest = k;
 	}
-	return NULL;
+	if (newest == NULL || id.n == 0)
+		return newest;
+	return has_index && newest->id.n == 0 ? newest : NULL;
 }
 
 static struct call *
@@ -648,7 +654,7 @@ chat_decode(void *state, const struct frame *f, const struct canon_sink *sink)
 		    d, "upstream_malformed", "The stream holds something that is no JSON", sink);
 	}
 	error = json_want(root, "error");
-	if ((error != NULL && !json_is(error, 'f')) || span_is(f->type, "error")) {
+	if (chat_is_failure(error) || span_is(f->type, "error")) {
 		struct canon_error e;
 
 		chat_read_error(d->scratch, f->data, &e);

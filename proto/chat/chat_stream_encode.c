@@ -12,7 +12,7 @@
 struct part {
 	enum canon_part_kind kind;
 	uint32_t rank; /* of a call among the calls of its choice */
-	bool custom, said;
+	bool custom;
 	int64_t before; /* code points of text in front of it */
 };
 
@@ -225,7 +225,7 @@ open_call(struct encoder *e, struct chat_writer *o, struct choice *c, const stru
 	} else {
 		struct canon_part plain = *meta;
 
-		o->calls = p->rank + (c->index << 8);
+		o->calls = p->rank + (c->index << 12);
 		canon_source_init(&plain.src, DIALECT_NONE);
 		jsonw_m_open(&o->w, "tool_calls", '[');
 		jsonw_open(&o->w, '{');
@@ -243,7 +243,6 @@ say_arguments(struct encoder *e, struct chat_writer *o, const struct choice *c, 
 {
 	if (text.n == 0 || is_unsayable(e, p))
 		return;
-	p->said = true;
 	open_delta(e, o, c);
 	if (e->ctx->asked->legacy_functions) {
 		jsonw_m_open(&o->w, "function_call", '{');
@@ -417,8 +416,6 @@ encode_part(struct encoder *e, struct chat_writer *o, const struct canon_event *
 		sign(e, o, c, p, ev->sign);
 	else if (ev->type == EVENT_CITE)
 		cite(e, o, c, p, ev->annotation);
-	else if (p->kind == PART_TOOL_CALL && !p->said && !p->custom)
-		say_arguments(e, o, c, p, span_of("{}"));
 	return 0;
 }
 

@@ -118,6 +118,13 @@ chat_finish_word(const struct canon_finish *f, bool legacy)
 
 /* ---- failures ---- */
 
+/* What is empty, or false, is no error. */
+bool
+chat_is_failure(const struct json *error)
+{
+	return error != NULL && !json_is(error, 'f') && !json_equals(error, "");
+}
+
 void
 chat_read_error(struct arena *a, struct span body, struct canon_error *out)
 {

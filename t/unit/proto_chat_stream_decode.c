@@ -86,14 +86,16 @@ static void
 test_trap_index_always_0(void **state)
 {
 	(void)state;
-	assert_deltas(DELTAS("{\"tool_calls\":[{\"index\":0,\"id\":\"i\",\"function\":{\"name\":"
-			     "\"f\",\"arguments\":\"{}\"}}]}",
-			  "{\"tool_calls\":[{\"index\":0,\"id\":\"j\",\"function\":{\"name\":\"g\","
-			  "\"arguments\":\"[\"}}]}",
-			  "{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"]\"}}]}"),
+	assert_deltas(
+	    DELTAS("{\"tool_calls\":[{\"index\":0,\"id\":\"i\",\"function\":{\"name\":"
+		   "\"f\",\"arguments\":\"{}\"}}]}",
+		"{\"tool_calls\":[{\"index\":0,\"id\":\"j\",\"function\":{\"name\":\"g\","
+		"\"arguments\":\"[\"}}]}",
+		"{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"]\"}}]}",
+		"{\"tool_calls\":[{\"index\":0,\"id\":\"i\",\"function\":{\"arguments\":\" \"}}]}"),
 	    "tool_calls",
-	    "open 0.0 call i f\ndelta 0.0 {}\nopen 0.1 call j g\ndelta 0.1 [\ndelta 0.1 ]\nclose "
-	    "0.0\nclose 0.1\n"
+	    "open 0.0 call i f\ndelta 0.0 {}\nopen 0.1 call j g\ndelta 0.1 [\ndelta 0.1 ]\n"
+	    "delta 0.0  \nclose 0.0\nclose 0.1\n"
 	    "finish 0 3\n");
 }
 
@@ -303,6 +305,13 @@ test_trap_errors(void **state)
 	buf_reset(&b.out);
 	assert_non_null(
 	    strstr(decode(&b, DELTAS(SAYS("a", "null"), "<html>")), "fail 9 upstream_malformed\n"));
+	buf_reset(&b.out); /* an empty error is none */
+	assert_null(strstr(
+	    decode(&b, DELTAS(CHUNK(
+			   "\"error\":\"\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"},"
+			   "\"finish_reason\":\"stop\"}]"))),
+	    "fail"));
+	assert_non_null(strstr(text_of(&b), "delta 0.0 x"));
 	bench_close(&b);
 }
 

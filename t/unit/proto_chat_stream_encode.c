@@ -126,7 +126,7 @@ test_trap_usage_chunk(void **state)
 	bench_close(&b);
 }
 
-/* Trap: the index of a call is its rank among calls; id, type and name once; {} for no arguments.
+/* Trap: the index of a call is its rank among calls; id, type and name once.
  */
 static void
 test_trap_parallel_calls(void **state)
@@ -141,8 +141,8 @@ test_trap_parallel_calls(void **state)
 	g.id = span_of("call_2");
 	g.name = span_of("g");
 	assert_chunks(&b,
-	    ENCODE(&b, OPEN(0, &f), OPEN(1, &g), DELTA(1, "{\"a\":"), DELTA(1, "1}"), CLOSE(0),
-		CLOSE(1), FINISH(FINISH_TOOL_CALLS), END),
+	    ENCODE(&b, OPEN(0, &f), OPEN(1, &g), DELTA(1, "{\"a\":"), DELTA(1, "1}"),
+		DELTA(0, "{}"), CLOSE(0), CLOSE(1), FINISH(FINISH_TOOL_CALLS), END),
 	    CHUNK,
 	    ONE("{\"role\":\"assistant\",\"content\":null}", "null") "\n" ONE(
 		"{\"tool_calls\":[{\"index\":0,\"id\":\"call_1\",\"type\":\"function\","
