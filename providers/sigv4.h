@@ -4,12 +4,14 @@
  *
  * sigv4_key_parse   "ACCESS:SECRET" or "ACCESS:SECRET:SESSION" → spans of it; E_SYNTAX.
  * sigv4_region      of a host of AWS: "bedrock-runtime.eu-central-1.amazonaws.com"; p NULL: none
- * that is known. sigv4_escape      appends text as one segment of a path: all but A-Z a-z 0-9 - . _
- * ~ as %XX. The id of a model is put into a path in this form, and signed so. sigv4_sign        the
- * header lines ("Name: value", in the arena) to add to a request that has Host and, when it has a
- * body, Content-Type as given here. E_TOO_LONG: a secret or region that nobody has; E_RANGE: no
- * time; E_NOMEM. sigv4_authorize   the value of Authorization for any set of headers: lower-case
- * names, sorted. For sigv4_sign and tests.
+ *                   that is known.
+ * sigv4_escape      appends text as one segment of a path: all but A-Z a-z 0-9 - . _ ~ as %XX. The
+ *                   id of a model is put into a path in this form, and signed so.
+ * sigv4_sign        the header lines ("Name: value", in the arena) to add to a request that has Host
+ *                   and, if it is given here, Content-Type. E_TOO_LONG: a secret or a region that
+ *                   nobody has; E_RANGE: no time; E_NOMEM.
+ * sigv4_authorize   the value of Authorization for any set of headers: lower-case names, sorted. For
+ *                   sigv4_sign and tests.
  */
 #ifndef OMNIROUTE_PROVIDERS_SIGV4_H
 #define OMNIROUTE_PROVIDERS_SIGV4_H
