@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs fuzz targets for SECONDS each, two at a time, starting from the corpus that is kept for them. What is found beyond
-# it is thrown away; a finding stays in build/fuzz/findings and makes the exit code 1.
+# Runs fuzz targets for SECONDS each, two at a time, starting from the corpus that is kept for them and from recorded
+# exchanges where there are any. What is found beyond it is thrown away; a finding stays in build/fuzz/findings and makes the exit code 1.
 #   usage: run.sh SECONDS TARGET...
 set -u
 seconds=$1
@@ -8,6 +8,9 @@ shift
 dir=$(dirname "$0")
 out=build/fuzz/findings
 mkdir -p "$out"
+seeds=$(mktemp -d)
+trap 'rm -rf "$seeds"' EXIT
+perl "$dir/seeds.pl" "$seeds"
 export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
 
 one() {
@@ -15,6 +18,7 @@ one() {
 	scratch=$(mktemp -d)
 	seed=
 	[ -d "$dir/corpus/$name" ] && seed=$dir/corpus/$name
+	[ -d "$seeds/$name" ] && seed="$seed $seeds/$name"
 	dict=
 	[ -f "$dir/corpus/$name.dict" ] && dict=-dict=$dir/corpus/$name.dict
 	if "$1" -max_total_time="$seconds" -max_len=16384 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
