@@ -1,6 +1,5 @@
 #include "proto/jsonw.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "proto/scan.h"
@@ -16,8 +15,9 @@ separate(struct jsonw *w)
 void
 jsonw_open(struct jsonw *w, char bracket)
 {
-	separate(w);
-	buf_add(w->b, &bracket, 1);
+	const char text[2] = {',', bracket};
+
+	buf_add(w->b, text + !w->comma, 1 + w->comma);
 	w->comma = false;
 }
 
@@ -31,10 +31,19 @@ jsonw_close(struct jsonw *w, char bracket)
 void
 jsonw_name_raw(struct jsonw *w, struct span name)
 {
-	separate(w);
-	buf_add(w->b, "\"", 1);
-	buf_add(w->b, name.p, name.n);
-	buf_add(w->b, "\":", 2);
+	char *to = buf_reserve(w->b, name.n + 3 + w->comma);
+
+	if (to != NULL) {
+		if (w->comma)
+			*to++ = ',';
+		*to++ = '"';
+		if (name.n > 0)
+			memcpy(to, name.p, name.n);
+		to += name.n;
+		*to++ = '"';
+		*to++ = ':';
+		w->b->len = (size_t)(to - w->b->data);
+	}
 	w->comma = false;
 }
 
@@ -55,8 +64,10 @@ jsonw_name(struct jsonw *w, const char *name)
 void
 jsonw_begin_string(struct jsonw *w)
 {
-	separate(w);
-	buf_add(w->b, "\"", 1);
+	static const char text[] = ",\"";
+
+	buf_add(w->b, text + !w->comma, 1 + w->comma);
+	w->comma = true;
 }
 
 void
@@ -103,18 +114,32 @@ jsonw_raw(struct jsonw *w, struct span json)
 	buf_add(w->b, json.p, json.n);
 }
 
+static void
+put_digits(struct jsonw *w, uint64_t n)
+{
+	char digits[20], *p = digits + sizeof digits;
+
+	do {
+		*--p = (char)('0' + n % 10);
+		n /= 10;
+	} while (n > 0);
+	buf_add(w->b, p, (size_t)(digits + sizeof digits - p));
+}
+
 void
 jsonw_u64(struct jsonw *w, uint64_t n)
 {
 	separate(w);
-	buf_addf(w->b, "%" PRIu64, n);
+	put_digits(w, n);
 }
 
 void
 jsonw_i64(struct jsonw *w, int64_t n)
 {
 	separate(w);
-	buf_addf(w->b, "%" PRId64, n);
+	if (n < 0)
+		buf_add(w->b, "-", 1);
+	put_digits(w, n < 0 ? 0 - (uint64_t)n : (uint64_t)n);
 }
 
 void

@@ -46,7 +46,7 @@ take_escape(struct scan *s, const char **pp)
 	if (p == s->end)
 		return fail(s, E_TRUNCATED, p);
 	if (*p != 'u') {
-		if (*p == '\0' || strchr("\"\\/bfnrt", *p) == NULL)
+		if (short_escape(*p) == '\0')
 			return fail(s, E_SYNTAX, p);
 		*pp = p + 1;
 		return true;

@@ -6,7 +6,8 @@
  * utf8_len   length of the UTF-8 sequence at p (which is not ASCII); 0: none is; -1: the text
  *            ends in it.
  * hex_digit  its value, or -1.
- * type_of    type of the value that begins with `c`, as scan_type.
+ * short_escape  what a backslash and this letter stand for; NUL: nothing (that of u is not among
+ * them). type_of    type of the value that begins with `c`, as scan_type.
  */
 #ifndef OMNIROUTE_PROTO_SCAN_TEXT_H
 #define OMNIROUTE_PROTO_SCAN_TEXT_H
@@ -76,6 +77,29 @@ hex_digit(char c)
 		return c - '0';
 	c |= 0x20;
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static inline char
+short_escape(char c)
+{
+	switch (c) {
+	case '"':
+	case '\\':
+	case '/':
+		return c;
+	case 'b':
+		return '\b';
+	case 'f':
+		return '\f';
+	case 'n':
+		return '\n';
+	case 'r':
+		return '\r';
+	case 't':
+		return '\t';
+	default:
+		return '\0';
+	}
 }
 
 static inline int

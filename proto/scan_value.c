@@ -97,17 +97,13 @@ hex4(const char *p, const char *end)
 static unsigned
 unescape(const char **pp, const char *end, char out[4])
 {
-	static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
 	const char *p = *pp + 1;
 	*pp = p + (p < end);
-	if (p >= end || *p == '\0')
+	if (p >= end)
 		return 0;
 	if (*p != 'u') {
-		const char *f = strchr(from, *p);
-		if (f == NULL)
-			return 0;
-		out[0] = to[f - from];
-		return 1;
+		out[0] = short_escape(*p);
+		return out[0] != '\0';
 	}
 	int32_t c = hex4(p + 1, end), low;
 	if (c < 0)
@@ -209,37 +205,67 @@ scan_string_len(struct span value)
 	return len + (size_t)(end - p);
 }
 
+/* End of what stands in a JSON string as it is: no quote, backslash or control character, valid
+ * UTF-8. */
+static const char *
+verbatim_end(const char *p, const char *end)
+{
+	for (;;) {
+		p = plain_end(p, end);
+		if (p == end || (unsigned char)*p < 0x80)
+			return p;
+		do {
+			int len = utf8_len(p, end);
+			if (len <= 0)
+				return p;
+			p += len;
+		} while (p < end && (unsigned char)*p >= 0x80);
+	}
+}
+
+/* What stands for a byte that cannot stand itself; its length. */
+static unsigned
+escape(unsigned char c, char out[6])
+{
+	static const char letters[0x20] = {
+	    ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
+	static const char hex[] = "0123456789abcdef";
+	if (c >= 0x80) {
+		memcpy(out, "\xef\xbf\xbd", 3);
+		return 3;
+	}
+	out[0] = '\\';
+	out[1] = c >= 0x20 ? (char)c : letters[c];
+	if (out[1] != '\0')
+		return 2;
+	memcpy(out + 1, "u00", 3);
+	out[4] = hex[c >> 4];
+	out[5] = hex[c & 15];
+	return 6;
+}
+
 int
 scan_escape(struct buf *b, const char *p, size_t n)
 {
-	static const char letter[] = "\b\f\n\r\t", name[] = "bfnrt";
 	if (n == 0)
 		return 0;
 	const char *end = p + n;
-	int r = 0;
-	while (r == 0 && p < end) {
-		const char *stop = plain_end(p, end);
-		if (stop > p) {
-			r = buf_add(b, p, (size_t)(stop - p));
-			p = stop;
-			continue;
-		}
-		unsigned char c = (unsigned char)*p;
-		int len = c >= 0x80 ? utf8_len(p, end) : 1;
-		const char *l = c != '\0' ? strchr(letter, c) : NULL;
-		if (len <= 0)
-			r = buf_str(b, "\xef\xbf\xbd");
-		else if (c >= 0x80)
-			r = buf_add(b, p, (size_t)len);
-		else if (c == '"' || c == '\\')
-			r = buf_addf(b, "\\%c", c);
-		else if (l != NULL)
-			r = buf_addf(b, "\\%c", name[l - letter]);
-		else
-			r = buf_addf(b, "\\u%04x", c);
-		p += MAX(len, 1);
+	while (p < end) {
+		const char *stop = verbatim_end(p, end);
+		size_t run = (size_t)(stop - p), rest = (size_t)(end - stop);
+		char esc[6];
+		unsigned len = rest > 0 ? escape((unsigned char)*stop, esc) : 0;
+		/* each byte that is left takes one at least: what does not fit now never will */
+		size_t need = run + len + rest - (rest > 0);
+		char *to = buf_reserve(b, need);
+		if (to == NULL)
+			return need > b->max - b->len ? E_TOO_LONG : E_NOMEM;
+		memcpy(to, p, run);
+		memcpy(to + run, esc, len);
+		b->len += run + len;
+		p = stop + (rest > 0);
 	}
-	return r;
+	return 0;
 }
 
 bool
@@ -249,6 +275,11 @@ scan_utf8(const char *p, size_t n)
 		return true;
 	const char *end = p + n;
 	while (p < end) {
+		uint64_t x;
+		if (end - p >= 8 && (memcpy(&x, p, 8), (x & SCAN_HIGH) == 0)) {
+			p += 8;
+			continue;
+		}
 		int len = (unsigned char)*p < 0x80 ? 1 : utf8_len(p, end);
 		if (len <= 0)
 			return false;

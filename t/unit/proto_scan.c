@@ -408,6 +408,15 @@ test_escape(void **state)
 	assert_int_equal(scan_escape(&small, "12345", 5), E_TOO_LONG);
 	buf_clear(&small);
 	assert_int_equal(scan_escape(&small, NULL, 0), 0);
+	/* What fits to the last byte fits, whatever it grows by. */
+	for (size_t room = 0; room < sizeof(out); room++) {
+		struct buf tight = BUF_INIT(room);
+		int r = scan_escape(&tight, in, sizeof(in));
+		assert_int_equal(r, room == sizeof(out) - 1 ? 0 : E_TOO_LONG);
+		assert_int_equal(buf_ok(&tight), r == 0);
+		assert_true(tight.len <= room);
+		buf_clear(&tight);
+	}
 }
 
 static void
