@@ -152,6 +152,32 @@ test_parts(void **state)
 	arena_free(a);
 }
 
+/* Trap: the words of this service are not known, and a cut answer looks whole. */
+static void
+test_words(void **state)
+{
+	static const struct {
+		const char *word;
+		enum canon_finish_reason reason;
+	} words[] = {{"COMPLETE", FINISH_STOP}, {"TOOL_CALL", FINISH_TOOL_CALLS},
+	    {"STOP_SEQUENCE", FINISH_STOP_SEQUENCE}, {"MAX_TOKENS", FINISH_LENGTH},
+	    {"SOMETHING_NEW", FINISH_UNKNOWN}};
+	struct arena *a = arena();
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(words); i++) {
+		struct canon_response r = {0};
+		struct canon_error err = {0};
+		const char *body = arena_printf(
+		    a, "{\"message\":{\"content\":\"a\"},\"finish_reason\":\"%s\"}", words[i].word);
+
+		assert_int_equal(D->decode_response(a, span_of(body), &r, &err), 0);
+		assert_int_equal(r.choices->finish.reason, words[i].reason);
+		assert_true(span_is(r.choices->finish.raw, words[i].word));
+	}
+	arena_free(a);
+}
+
 static void
 test_failures(void **state)
 {
@@ -164,7 +190,8 @@ test_failures(void **state)
 		"{\"id\":\"x\",\"finish_reason\":\"TIMEOUT\",\"message\":{\"role\":\"assistant\"}}")
 		.class,
 	    ERROR_TIMEOUT);
-	/* what the service says of its failure is kept, and what was used is counted */
+	/* trap: an error inside a stream that began well is passed over;
+	 * what the service says of its failure is kept, and what was used is counted */
 	check_events(D,
 	    span_of("data: "
 		    "{\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"ERROR\",\"error\":"
@@ -195,6 +222,7 @@ main(void)
 	    cmocka_unit_test(test_choice),
 	    cmocka_unit_test(test_thinking),
 	    cmocka_unit_test(test_parts),
+	    cmocka_unit_test(test_words),
 	    cmocka_unit_test(test_failures),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

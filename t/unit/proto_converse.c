@@ -54,6 +54,7 @@ frame_lines(struct buf *out, struct span lines)
 	}
 }
 
+/* Traps: of two calls that run side by side the second is lost; a call without arguments has none; text is cut inside a character. */
 static void
 test_stream(void **state)
 {
@@ -102,6 +103,7 @@ test_no_stop(void **state)
 	buf_clear(&bytes);
 }
 
+/* Trap: an error inside a stream that began well is passed over. */
 static void
 test_exceptions(void **state)
 {
@@ -195,7 +197,7 @@ test_fields(void **state)
 	arena_free(a);
 }
 
-/* Results and the text behind them are one message: roles alternate strictly. Nothing is blank, no NUL, no cache point behind a document. */
+/* Trap: results of one round in several messages are refused. They and the text behind them are one message: roles alternate strictly. Nothing is blank, no NUL, no cache point behind a document. */
 static void
 test_messages(void **state)
 {
@@ -319,6 +321,36 @@ test_signature(void **state)
 }
 
 static void
+test_words(void **state)
+{
+	static const struct {
+		const char *word;
+		enum canon_finish_reason reason;
+	} words[] = {{"end_turn", FINISH_STOP}, {"tool_use", FINISH_TOOL_CALLS},
+	    {"stop_sequence", FINISH_STOP_SEQUENCE}, {"max_tokens", FINISH_LENGTH},
+	    {"model_context_window_exceeded", FINISH_CONTEXT_WINDOW},
+	    {"content_filtered", FINISH_CONTENT_FILTER},
+	    {"guardrail_intervened", FINISH_CONTENT_FILTER},
+	    {"malformed_tool_use", FINISH_MALFORMED}, {"malformed_model_output", FINISH_MALFORMED}};
+	struct arena *a = arena();
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(words); i++) {
+		struct canon_response r = {0};
+		struct canon_error err = {0};
+		const char *body = arena_printf(a,
+		    "{\"output\":{\"message\":{\"content\":[{\"text\":\"a\"}]}},\"stopReason\":\"%"
+		    "s\"}",
+		    words[i].word);
+
+		assert_int_equal(D->decode_response(a, span_of(body), &r, &err), 0);
+		assert_int_equal(r.choices->finish.reason, words[i].reason);
+		assert_true(span_is(r.choices->finish.raw, words[i].word));
+	}
+	arena_free(a);
+}
+
+static void
 test_failures(void **state)
 {
 	struct arena *a = arena();
@@ -352,6 +384,7 @@ main(void)
 	    cmocka_unit_test(test_document_names),
 	    cmocka_unit_test(test_tools),
 	    cmocka_unit_test(test_signature),
+	    cmocka_unit_test(test_words),
 	    cmocka_unit_test(test_failures),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

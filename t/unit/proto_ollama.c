@@ -147,6 +147,31 @@ test_result(void **state)
 	arena_free(a);
 }
 
+static void
+test_words(void **state)
+{
+	static const struct {
+		const char *word;
+		enum canon_finish_reason reason;
+	} words[] = {{"stop", FINISH_STOP}, {"length", FINISH_LENGTH}, {"load", FINISH_UNKNOWN},
+	    {"unload", FINISH_UNKNOWN}};
+	struct arena *a = arena();
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(words); i++) {
+		struct canon_response r = {0};
+		struct canon_error err = {0};
+		const char *body = arena_printf(a,
+		    "{\"message\":{\"content\":\"a\"},\"done\":true,\"done_reason\":\"%s\"}",
+		    words[i].word);
+
+		assert_int_equal(D->decode_response(a, span_of(body), &r, &err), 0);
+		assert_int_equal(r.choices->finish.reason, words[i].reason);
+		assert_true(span_is(r.choices->finish.raw, words[i].word));
+	}
+	arena_free(a);
+}
+
 /* A moment survives being written and read. */
 static void
 test_time(void **state)
@@ -204,6 +229,7 @@ main(void)
 	    cmocka_unit_test(test_choice),
 	    cmocka_unit_test(test_result),
 	    cmocka_unit_test(test_time),
+	    cmocka_unit_test(test_words),
 	    cmocka_unit_test(test_failures),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -302,7 +302,7 @@ assert_text(const char *want, struct buf *got)
 		fail_msg("wanted\n%s\ngot\n%s", want, got->data);
 }
 
-/* These events, wherever the stream is cut. */
+/* These events, wherever the stream is cut: also inside a character or a line end (a trap). */
 static inline void
 check_events(const struct dialect *d, struct span bytes, const char *want)
 {
@@ -316,7 +316,7 @@ check_events(const struct dialect *d, struct span bytes, const char *want)
 	}
 }
 
-/* Without its tail a stream fails, once and at last, or it had ended already (spec 23.5). */
+/* Trap: a connection that was cut looks like an end. Without its tail a stream fails, once and at last, or it had ended already (spec 23.5). */
 static inline void
 check_cut(const struct dialect *d, struct span bytes)
 {
