@@ -154,6 +154,50 @@ takes(const struct shaping *s, const struct canon_part *p)
 	}
 }
 
+/* What the end of a URL's path tells. */
+static const struct {
+	const char *end;
+	enum canon_part_kind kind;
+	bool text;
+} ends[] = {
+    {".png", PART_IMAGE, false},
+    {".jpg", PART_IMAGE, false},
+    {".jpeg", PART_IMAGE, false},
+    {".gif", PART_IMAGE, false},
+    {".webp", PART_IMAGE, false},
+    {".mp3", PART_AUDIO, false},
+    {".wav", PART_AUDIO, false},
+    {".mp4", PART_VIDEO, false},
+    {".webm", PART_VIDEO, false},
+    {".txt", PART_FILE, true},
+    {".md", PART_FILE, true},
+    {".csv", PART_FILE, true},
+    {".json", PART_FILE, true},
+    {".html", PART_FILE, true},
+};
+
+/* A file by URL may be of another kind; true: it is text, which goes as text. */
+static bool
+look_at_url(struct canon_part *p)
+{
+	struct span path = p->media.data;
+
+	if (p->kind != PART_FILE || p->media.source != MEDIA_URL)
+		return false;
+	for (size_t i = 0; i < path.n; i++)
+		if (path.p[i] == '?' || path.p[i] == '#')
+			path.n = i;
+	for (size_t i = 0; i < NELEM(ends); i++) {
+		size_t n = strlen(ends[i].end);
+
+		if (path.n <= n || strncasecmp(path.p + path.n - n, ends[i].end, n) != 0)
+			continue;
+		p->kind = ends[i].kind;
+		return ends[i].text;
+	}
+	return false;
+}
+
 /* Gemini reads its own store, Google's buckets and YouTube by itself. */
 static bool
 is_google_url(struct span url)
@@ -220,6 +264,7 @@ static int
 settle(struct shaping *s, struct canon_part *p, bool now)
 {
 	struct canon_media *m = &p->media;
+	bool text = look_at_url(p);
 	int r;
 
 	if (m->source == MEDIA_FILE_ID)
@@ -233,9 +278,12 @@ settle(struct shaping *s, struct canon_part *p, bool now)
 		return r;
 	if (p->kind == PART_TEXT)
 		return 0;
-	if (!takes(s, p))
+	if (!takes(s, p) && !text)
 		return refuse(s, p, now);
-	return m->source == MEDIA_URL && !takes_url(s, p) ? add_fetch(s, p) : 0;
+	if (m->source != MEDIA_URL ||
+	    (takes_url(s, p) && !(text && s->p->dialect == DIALECT_MESSAGES)))
+		return 0;
+	return add_fetch(s, p);
 }
 
 /* The client's own dialect: only what the provider cannot read at all. */

@@ -433,6 +433,23 @@ test_choice_more(void **state)
 	check_span(&f, f.out.dropped, "tool_choice");
 	fixture_close(&f);
 
+	/* rows that know less */
+	for (int named = 0; named < 2; named++) {
+		fixture_open(&f, DIALECT_MESSAGES, DIALECT_CHAT, "kimi-k2");
+		f.p.no_required_choice = !named;
+		f.p.no_named_choice = named;
+		f.p.no_parallel_tools = true;
+		fixture_tool(&f, "f");
+		f.q->parallel_tools = 0;
+		f.q->tool_choice = (struct canon_tool_choice){
+		    .kind = named ? CHOICE_NAMED : CHOICE_ANY, .name = span_of("f")};
+		check(&f, "u=q");
+		assert_int_equal(f.out.q->tool_choice.kind, CHOICE_AUTO);
+		assert_int_equal(f.out.q->parallel_tools, -1);
+		check_span(&f, f.out.dropped, "tool_choice,parallel_tool_calls");
+		fixture_close(&f);
+	}
+
 	/* one call at a time: said inside the choice, and not where nobody can say it */
 	fixture_open(&f, DIALECT_CHAT, DIALECT_MESSAGES, OLD_CLAUDE);
 	fixture_tool(&f, "f");
@@ -577,6 +594,48 @@ test_effort(void **state)
 			    r->effort, r->has_budget, (long long)r->budget,
 			    (long long)f.out.q->max_out);
 		check_span(&f, f.out.dropped, efforts[i].dropped);
+		fixture_close(&f);
+	}
+}
+
+/* How a chat service is told is a matter of its row. */
+static void
+test_effort_rows(void **state)
+{
+	static const struct {
+		enum profile_effort row;
+		struct canon_reasoning in;
+		enum canon_think mode;
+		enum canon_effort effort;
+		int64_t budget;
+		const char *dropped;
+	} table[] = {
+	    {REASON_NONE, {.effort = EFFORT_HIGH}, THINK_UNSET, EFFORT_UNSET, 0,
+		"reasoning_effort"},
+	    {REASON_OPENROUTER, {.mode = THINK_ON, .has_budget = true, .budget = 5000}, THINK_ON,
+		EFFORT_MEDIUM, 5000, NULL},
+	    {REASON_OPENROUTER, {.effort = EFFORT_LOW}, THINK_ON, EFFORT_LOW, 0, NULL},
+	    {REASON_ENABLE, {.effort = EFFORT_LOW}, THINK_ON, EFFORT_LOW, 2048, NULL},
+	    {REASON_ENABLE, {.mode = THINK_OFF}, THINK_OFF, EFFORT_NONE, 0, NULL},
+	    {REASON_THINKING, {.mode = THINK_OFF}, THINK_OFF, EFFORT_NONE, 0, NULL},
+	    {REASON_THINKING, {.mode = THINK_ADAPTIVE}, THINK_ON, EFFORT_MEDIUM, 0, NULL},
+	    {REASON_EFFORT, {.mode = THINK_ADAPTIVE}, THINK_UNSET, EFFORT_UNSET, 0, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < NELEM(table); i++) {
+		const struct canon_reasoning *r;
+		struct fixture f;
+
+		fixture_open(&f, DIALECT_MESSAGES, DIALECT_CHAT, "qwen-max");
+		f.p.reasoning = table[i].row;
+		f.q->reasoning = table[i].in;
+		check(&f, "u=q");
+		r = &f.out.q->reasoning;
+		assert_int_equal(r->mode, table[i].mode);
+		assert_int_equal(r->effort, table[i].effort);
+		assert_int_equal(r->has_budget ? r->budget : 0, table[i].budget);
+		check_span(&f, f.out.dropped, table[i].dropped);
 		fixture_close(&f);
 	}
 }
@@ -1102,6 +1161,7 @@ main(void)
 	    cmocka_unit_test(test_choice),
 	    cmocka_unit_test(test_choice_more),
 	    cmocka_unit_test(test_effort),
+	    cmocka_unit_test(test_effort_rows),
 	    cmocka_unit_test(test_who_sees_thoughts),
 	    cmocka_unit_test(test_parameters),
 	    cmocka_unit_test(test_rows_of_parameters),

@@ -3,8 +3,11 @@
  * ones: every client, every target, rows of providers with their whims. And that shaping costs time
  * in proportion to what it is given.
  */
+#include <glob.h>
+#include <stdlib.h>
 #include <time.h>
 
+#include "proto/dialect.h"
 #include "t/unit/proto_shape_fixture.h"
 
 #define ROUNDS 400
@@ -375,6 +378,8 @@ check_names_and_ids(const struct fixture *f)
 				return "a free-form call";
 		}
 	TAILQ_FOREACH (tool, &f->out.q->tools, link) {
+		if (tool->kind != TOOL_FUNCTION && tool->kind != TOOL_CUSTOM)
+			continue;
 		if (!name_is_good(&f->p, tool->name) || (tool->kind == TOOL_CUSTOM && !custom))
 			return "a tool";
 		for (other = TAILQ_NEXT(tool, link); other != NULL; other = TAILQ_NEXT(other, link))
@@ -520,11 +525,101 @@ test_invariants(void **state)
 				one(clients[c], t, i);
 }
 
+/* ---- recorded requests ---- */
+
+static const struct {
+	const char *word;
+	enum dialect_id dialect;
+} recorded[] = {
+    {"openai-chat", DIALECT_CHAT},
+    {"groq-chat", DIALECT_CHAT},
+    {"mistral-chat", DIALECT_CHAT},
+    {"openai-responses", DIALECT_RESPONSES},
+    {"anthropic-messages", DIALECT_MESSAGES},
+    {"gemini", DIALECT_GEMINI},
+};
+
+static struct span
+read_file(struct arena *a, const char *path)
+{
+	FILE *f = fopen(path, "r");
+	struct span s = {NULL, 0};
+	long n;
+
+	assert_non_null(f);
+	assert_int_equal(fseek(f, 0, SEEK_END), 0);
+	n = ftell(f);
+	rewind(f);
+	s.p = arena_alloc(a, (size_t)n + 1);
+	assert_non_null(s.p);
+	s.n = fread((char *)(uintptr_t)s.p, 1, (size_t)n, f);
+	fclose(f);
+	return s;
+}
+
+/* False: no request of a client's dialect, or one that its decoder refuses. */
+static bool
+open_recorded(struct fixture *f, const char *path, size_t target)
+{
+	const struct json *root, *body;
+	struct decode_request in;
+	size_t i = 0;
+
+	fixture_open(f, DIALECT_CHAT, targets[target].dialect, targets[target].model);
+	assert_int_equal(json_parse(f->a, read_file(f->a, path), &root), 0);
+	while (i < NELEM(recorded) && !json_equals(json_get(root, "dialect"), recorded[i].word))
+		i++;
+	body = json_want(json_get(root, "request"), "body");
+	in = (struct decode_request){.arena = f->a, .model = {"m", 1}};
+	if (i == NELEM(recorded) || body == NULL)
+		return false;
+	in.body = body->raw;
+	return dialect_get(recorded[i].dialect)->decode_request(&in, &f->q, &f->err) == 0;
+}
+
+static void
+test_recorded(void **state)
+{
+	unsigned shaped = 0;
+	glob_t files;
+
+	(void)state;
+	if (glob("../shared/recordings/*/*.json", 0, NULL, &files) != 0) {
+		print_message("no recordings beside this tree\n");
+		skip();
+	}
+	for (size_t i = 0; i < files.gl_pathc; i++)
+		for (size_t t = 0; t < NELEM(targets); t++) {
+			const char *wrong = NULL;
+			struct fixture f;
+
+			if (open_recorded(&f, files.gl_pathv[i], t) && f.q->from != f.p.dialect &&
+			    fixture_shape(&f) == 0) {
+				for (size_t c = 0; c < NELEM(checks) && wrong == NULL; c++)
+					wrong = checks[c](&f);
+				if (wrong == NULL)
+					wrong = check_again(&f, fixture_print(&f, f.out.q));
+				if (wrong != NULL)
+					fail_msg(
+					    "%s for %s: %s", files.gl_pathv[i], f.model, wrong);
+				shaped++;
+			}
+			fixture_close(&f);
+		}
+	globfree(&files);
+	assert_true(shaped > 500);
+}
+
 /* ---- time ---- */
 
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
 #define LIMIT_MS 500
-#else
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define LIMIT_MS 500
+#endif
+#ifndef LIMIT_MS
 #define LIMIT_MS 50
 #endif
 #define TURNS 5000
@@ -607,6 +702,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_invariants),
+	    cmocka_unit_test(test_recorded),
 	    cmocka_unit_test(test_time),
 	};
 

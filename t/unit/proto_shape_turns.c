@@ -434,6 +434,35 @@ test_fetch(void **state)
 	    "u=see;;%image/png," PNG "\na=ok\nu%text/html,aGk=;;#https://youtu.be/x");
 	fixture_close(&f);
 
+	/* a file by URL may be anything */
+	static const struct {
+		const char *url;
+		bool refused, fetched;
+		enum canon_part_kind kind;
+	} files[] = {
+	    {"https://h/a.pdf", false, false, PART_FILE},
+	    {"https://h/a", false, false, PART_FILE},
+	    {"https://h/a.PNG?x=.txt", false, false, PART_IMAGE},
+	    {"https://h/a.txt#x", false, true, PART_FILE},
+	    {"https://h/a.mp3", true, false, PART_AUDIO},
+	};
+	for (size_t i = 0; i < NELEM(files); i++) {
+		struct canon_part *p;
+
+		fixture_open(&f, DIALECT_RESPONSES, DIALECT_MESSAGES, OLD_CLAUDE);
+		fixture_say(&f, "u^-,x");
+		p = TAILQ_FIRST(&TAILQ_FIRST(&f.q->turns)->parts);
+		p->media.source = MEDIA_URL;
+		p->media.data = span_of(files[i].url);
+		assert_int_equal(fixture_shape(&f), files[i].refused ? E_DENIED : 0);
+		if (!files[i].refused) {
+			assert_int_equal(f.out.fetch != NULL, files[i].fetched);
+			p = TAILQ_FIRST(&TAILQ_FIRST(&f.out.q->turns)->parts);
+			assert_int_equal(p->kind, files[i].kind);
+		}
+		fixture_close(&f);
+	}
+
 	/* plain http is not for Anthropic; the client's own dialect is left alone */
 	fixture_open(&f, DIALECT_CHAT, DIALECT_MESSAGES, OLD_CLAUDE);
 	fixture_expect(&f, "u#http://h/1.png", "u#http://h/1.png");
