@@ -50,10 +50,10 @@
 	"response'," \
 	"'created_at':1,'status':'in_progress','model':'m','output':[]}}\n"
 #define R_ITEM(word, i, item) \
-	"{'type':'response.output_item." word "','output_index':" #i ",'item':{" item "}}\n"
+	"{'type':'response.output_item." word "','output_index':" #i ",'item':" item "}\n"
 #define R_MESSAGE(status, content) \
-	"'id':'msg_1','type':'message','status':'" status \
-	"','role':'assistant','content':[" content "]"
+	"{'id':'msg_1','type':'message','status':'" status \
+	"','role':'assistant','content':[" content "]}"
 #define R_TEXT(text) "{'type':'output_text','text':'" text "','annotations':[]}"
 #define R_WORDS(i, text) \
 	"{'type':'response.output_text.delta','item_id':'msg_1','output_index':" #i \
@@ -73,7 +73,7 @@
 	"','name':'" name "'}}}\n"
 #define B_ARGS(i, json) \
 	"contentBlockDelta {'contentBlockIndex':" #i ",'delta':{'toolUse':{'input':'" json "'}}}" \
-											   "\n"
+	"\n"
 #define B_TEXT(i, text) \
 	"contentBlockDelta {'contentBlockIndex':" #i ",'delta':{'text':'" text "'}}\n"
 #define B_CLOSE(i) "contentBlockStop {'contentBlockIndex':" #i "}\n"
