@@ -130,7 +130,7 @@ fixture_part(struct arena *a, struct span s)
 		p->name = fixture_field(a, &s, ',');
 		while (s.n > 0) {
 			struct span f = fixture_field(a, &s, '+');
-			bool media = f.n > 0 && strchr("#%^\"", f.p[0]) != NULL;
+			bool media = f.n > 0 && strchr("#%^$\"", f.p[0]) != NULL;
 
 			c = media ? fixture_part(a, f) : canon_part_new(a, PART_TEXT);
 			if (!media)
