@@ -180,7 +180,8 @@ is_plain(const struct canon_parts *parts, unsigned *texts)
 
 	*texts = 0;
 	TAILQ_FOREACH (p, parts, link) {
-		if (p->kind != PART_TEXT || p->cache.set || p->src.extra != NULL)
+		if (p->kind != PART_TEXT || p->cache.set ||
+		    (p->src.from == DIALECT_CHAT && p->src.extra != NULL))
 			return false;
 		++*texts;
 	}
@@ -234,7 +235,8 @@ put_said(struct chat_writer *o, const struct canon_parts *parts, const struct ca
 		any = any || in_content(p);
 		text = text || p->kind == PART_TEXT;
 		list = list || (in_content(p) &&
-				   (p->kind != PART_TEXT || p->cache.set || p->src.extra != NULL));
+				   (p->kind != PART_TEXT || p->cache.set ||
+				       (p->src.from == DIALECT_CHAT && p->src.extra != NULL)));
 		calls = calls || p->kind == PART_TOOL_CALL;
 	}
 	if (!any && chat_hint(s, HINT_ABSENT))
