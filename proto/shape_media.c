@@ -274,6 +274,9 @@ settle(struct shaping *s, struct canon_part *p, bool now)
 	if ((r = shape_blob_settle(s->a, m)) == E_SYNTAX)
 		return canon_fail(s->a, s->err, ERROR_BAD_REQUEST, shape_path(s, p),
 		    "The %s is neither valid base64 nor a valid data URL.", word_of(p));
+	if (r == E_TOO_LONG)
+		return canon_fail(s->a, s->err, ERROR_TOO_LARGE, shape_path(s, p),
+		    "The %s is too large.", word_of(p));
 	if (r != 0 || (r = settle_document(s, p)) != 0)
 		return r;
 	if (p->kind == PART_TEXT)

@@ -110,9 +110,11 @@ static int
 give_wire(struct shaping *s, struct span namespace, struct span name, bool fitting)
 {
 	struct span whole = whole_name(s, namespace, name), wire;
-	struct name *n = find(s->names, whole);
+	struct name *n;
 
-	if (n->wire.p != NULL)
+	if (whole.p == NULL)
+		return E_NOMEM;
+	if ((n = find(s->names, whole))->wire.p != NULL)
 		return 0;
 	wire = shape_tool_name(s->a, whole, s->p->names);
 	if (wire.p == NULL)
@@ -206,9 +208,14 @@ list(struct shaping *s, struct name *n)
 static int
 rename(struct shaping *s, struct span *namespace, struct span *name)
 {
-	struct name *n = find(s->names, whole_name(s, *namespace, *name));
-	int r = list(s, n);
+	struct span whole = whole_name(s, *namespace, *name);
+	struct name *n;
+	int r;
 
+	if (whole.p == NULL)
+		return E_NOMEM;
+	n = find(s->names, whole);
+	r = list(s, n);
 	*name = n->wire;
 	if (!s->want.namespaces)
 		*namespace = (struct span){NULL, 0};
@@ -270,6 +277,7 @@ static int
 rename_tools(struct shaping *s)
 {
 	struct canon_tool *tool, *next;
+	struct span whole;
 	struct name *n;
 	int r;
 
@@ -277,7 +285,9 @@ rename_tools(struct shaping *s)
 		next = TAILQ_NEXT(tool, link);
 		if (!is_named(tool))
 			continue;
-		n = find(s->names, whole_name(s, tool->namespace, tool->name));
+		if ((whole = whole_name(s, tool->namespace, tool->name)).p == NULL)
+			return E_NOMEM;
+		n = find(s->names, whole);
 		if (n->declared) {
 			TAILQ_REMOVE(&s->q->tools, tool, link);
 			continue;

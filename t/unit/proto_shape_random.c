@@ -525,6 +525,46 @@ test_invariants(void **state)
 				one(clients[c], t, i);
 }
 
+/* ---- little memory ---- */
+
+/* Wherever the arena ends: an error, or the same as ever. */
+static void
+test_memory(void **state)
+{
+	static const enum dialect_id clients[] = {
+	    DIALECT_CHAT, DIALECT_RESPONSES, DIALECT_MESSAGES, DIALECT_GEMINI};
+
+	(void)state;
+	for (size_t t = 0; t < NELEM(targets); t++) {
+		struct canon_error err;
+		struct shaped out;
+		struct fixture f;
+		unsigned short_of = 0;
+		int r = E_NOMEM;
+
+		seed = 77 + t;
+		fixture_open(&f, clients[t % NELEM(clients)], targets[t].dialect, targets[t].model);
+		for (int i = 0; i < 3; i++)
+			random_conversation(&f);
+		fixture_tool(&f, "f.x")->namespace = span_of("n");
+		f.q->format = (struct canon_format){
+		    .kind = FORMAT_SCHEMA, .schema = span_of("[1]"), .strict = 1};
+		f.q->user = span_of("a@b");
+		for (size_t room = 4096; r == E_NOMEM && room < FIXTURE_MAX;
+		     room += 1 + room / 64) {
+			struct arena *a = arena_new(room);
+
+			assert_non_null(a);
+			r = shape_request(a, f.q, &f.p, span_of(f.model), &out, &err);
+			short_of += r == E_NOMEM;
+			arena_free(a);
+		}
+		assert_true(r == 0 || r == E_DENIED);
+		assert_true(short_of > 0 || f.q->from == f.p.dialect || r == E_DENIED);
+		fixture_close(&f);
+	}
+}
+
 /* ---- recorded requests ---- */
 
 static const struct {
@@ -702,6 +742,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_invariants),
+	    cmocka_unit_test(test_memory),
 	    cmocka_unit_test(test_recorded),
 	    cmocka_unit_test(test_time),
 	};
