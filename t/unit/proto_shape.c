@@ -209,7 +209,7 @@ test_declarations(void **state)
 	assert_false(t->defer_loading);
 	fixture_close(&f);
 
-	/* strict: Responses means it where nothing is said */
+	/* trap: strict by default at Responses makes optional parameters required */
 	fixture_open(&f, DIALECT_CHAT, DIALECT_RESPONSES, "gpt-4o");
 	fixture_tool(&f, "f");
 	check(&f, "u=q");
@@ -255,7 +255,7 @@ test_declarations(void **state)
 	assert_int_equal(TAILQ_FIRST(&f.out.q->tools)->strict, -1);
 	fixture_close(&f);
 
-	/* Converse wants what the history names */
+	/* trap: Converse without tools though the history has some */
 	fixture_open(&f, DIALECT_CHAT, DIALECT_CONVERSE, OLD_CLAUDE);
 	check(&f, "u=q\na!1,f.x,{};;!2,g,{};;!3,g,{}\nt@1,-,a");
 	t = TAILQ_FIRST(&f.out.q->tools);
@@ -264,7 +264,7 @@ test_declarations(void **state)
 	assert_null(TAILQ_NEXT(t, link));
 	fixture_close(&f);
 
-	/* no tools: no choice */
+	/* trap: tool_choice without tools */
 	fixture_open(&f, DIALECT_CHAT, DIALECT_RESPONSES, "gpt-4o");
 	f.q->tool_choice.kind = CHOICE_ANY;
 	f.q->parallel_tools = 0;
@@ -757,7 +757,7 @@ test_rows_of_parameters(void **state)
 		fixture_close(&f);
 	}
 
-	/* Claude that thinks */
+	/* trap: temperature to a Claude that thinks */
 	fixture_open(&f, DIALECT_CHAT, DIALECT_MESSAGES, OLD_CLAUDE);
 	f.q->reasoning.effort = EFFORT_LOW;
 	f.q->temperature = span_of("1.0");
@@ -1005,7 +1005,7 @@ test_format_names(void **state)
 	fixture_close(&f);
 }
 
-/* ---- 12.1 ---- */
+/* ---- 12.1; trap: more than four marks ---- */
 
 static void
 test_cache(void **state)
