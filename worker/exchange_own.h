@@ -129,7 +129,8 @@ void exchange_leave(struct exchange *x);
  */
 int attempt_prepare(struct exchange *x) must_check;
 int attempt_start(struct exchange *x) must_check;
-/* An answer whose bytes were to pass cannot be given so: from here on it is translated into its own dialect. */
+/* An answer whose bytes were to pass cannot be given so: from here on it is translated into its own
+ * dialect. */
 int attempt_retell(struct exchange *x) must_check;
 void attempt_cancel(struct exchange *x);
 
@@ -144,7 +145,8 @@ void answer_reset(struct exchange *x); /* before the next attempt */
 /* The state of the answer in hand; NULL: nothing of one came. */
 const struct translate_state *answer_state(struct exchange *x);
 
-/* What answer.c and retell.c share. */
+/* What answer.c, answer_error.c and retell.c share. */
+struct canon_error answer_failure(enum failure f);
 void answer_say_source(struct exchange *x);
 void answer_say_number(struct http_req *r, const char *name, uint64_t n);
 void answer_begin(struct exchange *x); /* of a stream: its head */
