@@ -27,8 +27,8 @@ role_of(const struct json *m)
 static int
 add_result(struct arena *a, struct canon_request *q, const struct json *m)
 {
-	static const char *const known[] = {
-	    "role", "content", "images", "tool_name", "tool_call_id", NULL};
+	static const char *const known[] = {"role", "content", "images", "thinking", "tool_calls",
+	    "tool_name", "tool_call_id", NULL};
 	struct canon_turn *t = TAILQ_LAST(&q->turns, canon_turns);
 	struct canon_part *p = canon_part_new(a, PART_TOOL_RESULT);
 	int r;

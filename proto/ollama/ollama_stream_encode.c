@@ -70,10 +70,11 @@ begin_line(struct encoder *e, struct wire *o)
 }
 
 static int
-end_line(struct wire *o)
+end_line(struct wire *o, size_t from)
 {
 	jsonw_m_bool(&o->w, "done", false);
 	jsonw_close(&o->w, '}');
+	jsonw_one_line(o->w.b, from);
 	buf_str(o->w.b, "\n");
 	return wire_end(o);
 }
@@ -82,6 +83,7 @@ static int
 put_text(struct encoder *e, const struct canon_event *ev, struct wire *o)
 {
 	bool thought = e->thought == ev->part + 1;
+	size_t from = o->w.b->len;
 
 	if (!thought && e->text != ev->part + 1)
 		return 0; /* of a kind that has no place here */
@@ -90,7 +92,7 @@ put_text(struct encoder *e, const struct canon_event *ev, struct wire *o)
 	if (thought)
 		jsonw_m_text(&o->w, "thinking", ev->text);
 	jsonw_close(&o->w, '}');
-	return end_line(o);
+	return end_line(o, from);
 }
 
 static int
@@ -98,6 +100,7 @@ put_call(struct encoder *e, struct call *c, struct wire *o)
 {
 	struct canon_parts parts = TAILQ_HEAD_INITIALIZER(parts);
 	struct canon_part p = *c->meta;
+	size_t from = o->w.b->len;
 	int r;
 
 	p.args = (struct span){c->args.data, c->args.len};
@@ -106,7 +109,7 @@ put_call(struct encoder *e, struct call *c, struct wire *o)
 	jsonw_m_cstr(&o->w, "content", "");
 	ollama_put_message(o, &parts);
 	jsonw_close(&o->w, '}');
-	r = end_line(o);
+	r = end_line(o, from);
 	buf_clear(&c->args);
 	*c = e->calls[--e->open];
 	return r;
