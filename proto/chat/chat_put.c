@@ -314,7 +314,9 @@ put_reasoning(struct chat_writer *o, const struct canon_parts *parts)
 	TAILQ_FOREACH (p, parts, link) {
 		if (p->kind != PART_REASONING || in_content(p))
 			continue;
-		text = text || p->text.n > 0 || chat_hint(&p->src, HINT_PLAIN);
+		/* an empty thought that shaping has put there is said: DeepSeek wants the member */
+		text = text || p->text.n > 0 || chat_hint(&p->src, HINT_PLAIN) ||
+		       (o->request && p->src.from == DIALECT_NONE && p->sign.data.p == NULL);
 		plain = plain || chat_hint(&p->src, HINT_REASONING);
 		both = both || chat_hint(&p->src, HINT_BOTH);
 		foreign =

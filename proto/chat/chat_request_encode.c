@@ -1,5 +1,6 @@
 /* A request for an upstream (spec 4.1, 8.1, 10). Policy has been applied by shape.h. */
 #include "proto/chat/chat.h"
+#include "proto/wire.h"
 #include "shared/err.h"
 
 /* ---- messages ---- */
@@ -8,7 +9,7 @@ static void
 put_result(struct chat_writer *o, const struct canon_part *p)
 {
 	bool old = chat_hint(&p->src, HINT_FUNCTION);
-	bool string = p->src.from != DIALECT_CHAT || (p->src.hint & HINT_STRING) != 0;
+	struct span text = {NULL, 0};
 
 	if (p->kind != PART_TOOL_RESULT)
 		return;
@@ -18,10 +19,14 @@ put_result(struct chat_writer *o, const struct canon_part *p)
 		jsonw_m_text(&o->w, "tool_call_id", p->id);
 	if (old || o->ctx->profile->tool_name || p->src.from == DIALECT_CHAT)
 		jsonw_m_text(&o->w, "name", p->name);
+	if (p->src.from != DIALECT_CHAT && (text = wire_result(o->ctx->arena, p)).p == NULL)
+		o->error = E_NOMEM;
 	if (chat_hint(&p->src, HINT_NULL))
 		jsonw_m_lit(&o->w, "content", "null");
+	else if (text.p != NULL)
+		jsonw_m_text(&o->w, "content", text);
 	else
-		chat_put_content(o, &p->content, string);
+		chat_put_content(o, &p->content, chat_hint(&p->src, HINT_STRING));
 	if (p->cache.set) {
 		jsonw_m_open(&o->w, "cache_control", '{');
 		jsonw_m_cstr(&o->w, "type", "ephemeral");
