@@ -57,6 +57,7 @@ add_settings(struct composer *k)
 	s->body_timeout_ms = (uint32_t)c->body_timeout;
 	s->keepalive_timeout_ms = (uint32_t)c->keepalive_timeout;
 	s->keepalive_interval_ms = (uint32_t)c->keepalive_interval;
+	s->response_store_s = (uint32_t)((c->response_store_ttl + 999) / 1000);
 	s->send_timeout_ms = (uint32_t)c->send_timeout;
 	s->connect_timeout_ms = (uint32_t)c->connect_timeout;
 	s->first_byte_timeout_ms = (uint32_t)c->first_byte_timeout;

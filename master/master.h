@@ -9,6 +9,7 @@
  *   signals    flags drained in a fixed order        control    the method table on control.sock
  *   reload     the next configuration                listen     listening sockets and their certificates
  *   upgrade    the next master                       peer       the line between two masters
+ *   stored     responses that clients may come back to, in the cache
  *   lock       data directory, pid file              notify     sd_notify
  */
 #ifndef OMNIROUTE_MASTER_MASTER_H
@@ -29,6 +30,7 @@ struct listen_set;
 struct usage;
 struct signals;
 struct peer;
+struct stored;
 struct upgrade;
 
 struct master {
@@ -51,6 +53,8 @@ struct master {
 
 	struct listen_set *listen; /* in force; workers of an earlier configuration may hold another */
 	struct usage *usage;
+	struct stored *stored;
+	int cache_fd;   /* inherited by workers: the folder of the cache, or /dev/null */
 	struct signals *signals;
 	struct peer *predecessor, *successor; /* NULL: no such master runs */
 	struct upgrade *upgrade;              /* NULL: no next master was started */

@@ -225,6 +225,7 @@ spawn_worker(struct master *m, const struct spawn_order *o, pid_t *pid, int *cha
 	c.fd[WORKER_FD_SPOOL] = o->spool;
 	c.fd[WORKER_FD_LOG] = log_fd();
 	c.fd[WORKER_FD_ACCESS] = m->access_fd;
+	c.fd[WORKER_FD_CACHE] = m->cache_fd;
 	for (unsigned i = 0; i < o->listen->n; i++)
 		c.fd[WORKER_FD_LISTEN + i] = o->listen->v[i].fd;
 	*pid = fork_child(&c);

@@ -26,6 +26,7 @@
 #include "master/reload.h"
 #include "master/signals.h"
 #include "master/spawn.h"
+#include "master/stored.h"
 #include "master/supervise.h"
 #include "master/upgrade.h"
 #include "master/usage.h"
@@ -332,6 +333,8 @@ begin(struct master *m)
 	start.inherit.peer = -1;
 	if ((r = usage_start(m)) != 0)
 		return failed(m, r, NULL, "usage");
+	if ((r = stored_start(m)) != 0)
+		return failed(m, r, NULL, "stored responses");
 	if ((r = publish_start(m)) != 0)
 		return failed(m, r, NULL, "first snapshot");
 	if ((r = signals_start(m)) != 0)
@@ -438,6 +441,7 @@ end(struct master *m)
 	peer_free(m->successor);
 	usage_free(m);
 	supervise_free(m);
+	stored_free(m);
 	listen_put(m->listen);
 	if (m->curl != NULL)
 		curlio_free(m->curl);
@@ -459,7 +463,7 @@ end(struct master *m)
 int
 master_main(const struct options *o, char **argv)
 {
-	static struct master m = {.live_fd = -1, .event_fd = -1, .lock_fd = -1, .access_fd = -1};
+	static struct master m = {.live_fd = -1, .event_fd = -1, .lock_fd = -1, .access_fd = -1, .cache_fd = -1};
 
 	harden();
 	log_set_role("master");

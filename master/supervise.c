@@ -11,6 +11,7 @@
 #include "master/publish.h"
 #include "master/spawn.h"
 #include "master/start.h"
+#include "master/stored.h"
 #include "master/usage.h"
 #include "shared/channel.h"
 #include "shared/clock.h"
@@ -130,8 +131,6 @@ on_message(evutil_socket_t fd, short what, void *ctx)
 
 	(void)what;
 	while (p->state != PROC_KILLED && (r = channel_recv(fd, &msg, fds, &nfds)) == 0) {
-		for (unsigned i = 0; i < nfds; i++)
-			close(fds[i]);
 		switch (msg.type) {
 		case MSG_READY:
 			proc_ready(p);
@@ -142,9 +141,14 @@ on_message(evutil_socket_t fd, short what, void *ctx)
 		case MSG_REFUSED:
 			publish_refused(p, msg.arg, (int)(int64_t)msg.arg2);
 			break;
+		case MSG_KEEP:
+			r = stored_take(p, &msg, fds, nfds);
+			break;
 		default:
 			r = E_SYNTAX;
 		}
+		for (unsigned i = 0; i < nfds; i++)
+			close(fds[i]);
 		if (r != 0)
 			break;
 	}
@@ -352,11 +356,14 @@ supervise_reap(struct master *m, pid_t pid, int status)
 	log_death(p, status, how);
 	if (how == DEATH_NO_RETRY && current)
 		s->refused++;
+	if (p->channel != -1)
+		on_message(p->channel, 0, p); /* what it said last */
 	proc_free(p);
 	if (current)
 		after_death(m, how); /* first: the burial asks for the next birth */
 	usage_bury(m, slot);
 	(void)store_reap_readers(m->store);
+	stored_reap(m);
 	publish_recheck(m);
 	supervise_check(m);
 	master_idle(m);

@@ -32,6 +32,7 @@ struct decode_request {
 	struct span model;  /* from the path (Gemini); p NULL: it is in the body */
 	bool stream;        /* from the path (Gemini) */
 	bool completion;    /* Chat: /v1/completions */
+	bool resolved;      /* Responses: the input holds what previous_response_id stands for */
 	struct span betas;  /* value of anthropic-beta; p NULL: none */
 };
 

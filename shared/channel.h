@@ -13,7 +13,7 @@
 
 #include "shared/base.h"
 
-#define CHANNEL_VERSION 1
+#define CHANNEL_VERSION 2
 #define CHANNEL_FDS 2
 
 enum channel_type {
@@ -26,6 +26,9 @@ enum channel_type {
 	MSG_READY,    /* serving */
 	MSG_TAKEN,    /* arg: number of the snapshot now in use */
 	MSG_REFUSED,  /* arg: number of a snapshot that is not valid; arg2: the error */
+	MSG_KEEP,     /* arg: a number; fd 0: a record of shared/stored.h */
+	/* master to worker */
+	MSG_KEPT,     /* arg: that number; arg2: 0 when it is on disk, or the error */
 	MSG_TYPES
 };
 
@@ -50,7 +53,8 @@ enum worker_fd {
 	WORKER_FD_SPOOL = 6,  /* locked file that takes the unread ring when the master is gone (see shared/spool.h) */
 	WORKER_FD_LOG = 7,    /* error log */
 	WORKER_FD_ACCESS = 8, /* access log, or /dev/null */
-	WORKER_FD_LISTEN = 9,
+	WORKER_FD_CACHE = 9,  /* folder of the cache (see shared/stored_cache.h), or /dev/null */
+	WORKER_FD_LISTEN = 10,
 };
 
 /*

@@ -29,7 +29,7 @@
 #include "shared/base.h"
 
 #define SNAP_MAGIC UINT32_C(0x50534e4f)
-#define SNAP_VERSION 3
+#define SNAP_VERSION 4
 #define SNAP_DIALECTS 8 /* enum dialect_id of proto/canon.h */
 #define SNAP_DIGEST 32 /* BLAKE2b-256 of a client key, keyed with settings.key_salt */
 
@@ -61,6 +61,8 @@ struct snap_settings {
 	uint32_t cooldown_base_ms, cooldown_steps;
 	uint32_t log_level, log_json;
 	uint32_t keepalive_interval_ms; /* silence of a stream before a sign of life; 0: none is given */
+	uint32_t response_store_s; /* how long a response is kept; 0: not at all */
+	uint32_t pad;
 	uint8_t key_salt[32];
 	struct snap_str access_log_format;
 	struct snap_str ca_file; /* empty: the system's */

@@ -18,6 +18,7 @@
 #include "shared/snapshot.h"
 #include "worker/exchange_own.h"
 #include "worker/refusal.h"
+#include "worker/responses.h"
 #include "worker/unasked.h"
 #include "worker/worker.h"
 
@@ -171,6 +172,7 @@ answer_give(
 	struct http_req *r = x->req;
 	struct canon_usage booked = {0};
 
+	responses_keep(x, body);
 	exchange_set_state(x, XS_RELAY);
 	exchange_attempt_ended(x, FAIL_NONE);
 	answer_say_source(x);
@@ -273,6 +275,7 @@ answer_forward(struct exchange *x, struct span out)
 		return;
 	if (x->state == XS_CONNECT)
 		answer_begin(x);
+	responses_watch(x, out);
 	x->wrote_ns = clock_now_ns();
 	x->bytes_out += out.n;
 	x->blocked = http_write(x->req, out.p, out.n);

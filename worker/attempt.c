@@ -9,6 +9,7 @@
 #include "worker/echo.h"
 #include "worker/exchange_own.h"
 #include "worker/fetch.h"
+#include "worker/responses.h"
 #include "worker/sign.h"
 #include "worker/worker.h"
 
@@ -80,7 +81,8 @@ static int
 decode(struct exchange *x)
 {
 	struct decode_request q = {.arena = x->arena,
-	    .body = x->req->body,
+	    .body = responses_body(x),
+	    .resolved = x->recalled != NULL && !x->recalled->missing,
 	    .model = x->ask.path_model,
 	    .stream = x->streamed,
 	    .completion = x->ask.completion,
@@ -167,6 +169,8 @@ attempt_prepare(struct exchange *x)
 		x->denied = (struct canon_error){.class = ERROR_UNSUPPORTED,
 		    .message = span_of("No connection for this model has this method")};
 	}
+	if (r == 0)
+		r = responses_fit(x);
 	return r == 0 && x->target.translate ? translate(x) : r;
 }
 

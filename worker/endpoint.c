@@ -9,6 +9,7 @@
 #include "worker/auth.h"
 #include "worker/exchange.h"
 #include "worker/metrics.h"
+#include "worker/responses.h"
 #include "worker/view.h"
 #include "worker/worker.h"
 
@@ -35,6 +36,8 @@ static const struct endpoint endpoints[] = {
 	false},
     {"/v1/responses/compact", M(POST), ACCESS_CLIENT, EXCHANGE, DIALECT_RESPONSES, ASK_COMPACT,
 	false},
+    {"/v1/responses/", GET | M(DELETE), ACCESS_CLIENT, responses_head, NULL, NULL, responses_gone,
+	DIALECT_RESPONSES, ASK_ANSWER, false},
     {"/codex/", M(POST), ACCESS_CLIENT, EXCHANGE, DIALECT_RESPONSES, ASK_ANSWER, false},
     {"/v1beta/models", GET, ACCESS_CLIENT, .head = view_gemini_models},
     {"/v1beta/models/", GET | M(POST), ACCESS_CLIENT, gemini_head, exchange_body, exchange_drain,

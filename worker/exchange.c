@@ -12,6 +12,7 @@
 #include "worker/echo.h"
 #include "worker/exchange_own.h"
 #include "worker/refusal.h"
+#include "worker/responses.h"
 #include "worker/worker.h"
 
 #define ARENA_MAX (256u << 20) /* of one exchange: a request that is translated, with its media */
@@ -104,6 +105,7 @@ exchange_end(struct exchange *x, int status, uint32_t flags, const struct transl
 	attempt_cancel(x);
 	quiet_stop(x);
 	room_leave(&x->seat);
+	responses_cancel(x);
 	if (x->account.in_flight)
 		account_attempt_end(&x->account, FAIL_NONE, 0, 0, false);
 	account_close(&x->account, status, flags, st, x->ask.said, x->bytes_out, booked);
@@ -425,6 +427,29 @@ exchange_route(struct exchange *x)
 }
 
 void
+exchange_recalled(struct exchange *x, int error)
+{
+	exchange_enter(x);
+	if (error == 0) {
+		exchange_route(x);
+	} else {
+		exchange_end(x, 500, 0, NULL, NULL);
+		http_error(x->req, 500, NULL, NULL);
+	}
+	exchange_leave(x);
+}
+
+/* Its body is read: on, when what it refers to is known. */
+static void
+exchange_recall(struct exchange *x)
+{
+	int r = responses_recall(x);
+
+	if (r != E_AGAIN)
+		exchange_recalled(x, r);
+}
+
+void
 exchange_body(struct http_req *r)
 {
 	struct exchange *x = r->ctx;
@@ -440,7 +465,7 @@ exchange_body(struct http_req *r)
 		snprintf(r->note.model, sizeof r->note.model, "%.*s", (int)sizeof r->note.model - 1,
 		    x->ask.chat.model);
 		decide_stream(x);
-		exchange_route(x);
+		exchange_recall(x);
 	}
 	exchange_leave(x);
 }

@@ -38,6 +38,7 @@
 
 struct echo;
 struct fetch;
+struct recalled;
 
 /* What is coming back, from its status and media type. */
 enum answer {
@@ -72,6 +73,8 @@ struct exchange {
 	bool streamed, add_stream;   /* as asked; the body does not say so and must */
 	struct translate *translate; /* NULL: bytes have passed so far */
 	bool decoded;                /* the client's request has been */
+	struct recalled *recalled; /* what the request refers to; NULL: nothing */
+	bool kept;                 /* the answer was handed over to be stored */
 	bool is_denied;
 	struct canon_error denied; /* why a target that was not asked cannot do it */
 	struct route route;
@@ -117,6 +120,8 @@ void exchange_end(struct exchange *x, int status, uint32_t flags, const struct t
     struct canon_usage *booked);
 /* Media have come, or (`why`) have not. */
 void exchange_fetched(struct exchange *x, const struct canon_error *why);
+/* What the request refers to was found, or not (0), or cannot be had (E_NOMEM). */
+void exchange_recalled(struct exchange *x, int error);
 /* A call-back begins and ends: x may be gone after exchange_leave. */
 void exchange_enter(struct exchange *x);
 void exchange_leave(struct exchange *x);

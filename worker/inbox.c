@@ -10,6 +10,7 @@
 #include "shared/log.h"
 #include "shared/snapshot.h"
 #include "worker/accesslog.h"
+#include "worker/shelf.h"
 #include "worker/worker.h"
 
 /* Snapshots that may come within one turn of the loop; more wait in the channel. */
@@ -34,6 +35,12 @@ tell(uint32_t type, uint64_t arg, uint64_t arg2)
 	struct channel_msg m = {.type = type, .arg = arg, .arg2 = arg2};
 
 	return channel_send(box.fd, &m, NULL, 0) != E_AGAIN;
+}
+
+int
+inbox_send(const struct channel_msg *m, const int *fds, unsigned nfds)
+{
+	return channel_send(box.fd, m, fds, nfds);
 }
 
 void
@@ -129,6 +136,9 @@ read_message(const struct channel_msg *m, int *fds, unsigned nfds)
 		break;
 	case MSG_RETIRE:
 		inbox.retire = true;
+		break;
+	case MSG_KEPT:
+		shelf_kept(m->arg, (int)(int64_t)m->arg2);
 		break;
 	case MSG_STOP:
 		inbox.stop = true;

@@ -17,6 +17,7 @@
 
 #include "shared/base.h"
 
+struct channel_msg;
 struct event_base;
 
 struct inbox {
@@ -32,6 +33,7 @@ int inbox_open(struct event_base *base, int fd, void (*act)(void)) must_check;
 void inbox_taken(void); /* acknowledges the snapshot in force, lets the ones before go */
 void inbox_tick(void);
 void inbox_ready(void);
+int inbox_send(const struct channel_msg *m, const int *fds, unsigned nfds) must_check; /* as channel_send */
 void inbox_close(void);
 
 #endif

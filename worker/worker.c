@@ -26,6 +26,7 @@
 #include "worker/http.h"
 #include "worker/inbox.h"
 #include "worker/lean.h"
+#include "worker/shelf.h"
 #include "worker/view.h"
 
 #define TICK_MS 500
@@ -144,6 +145,8 @@ on_tick(evutil_socket_t fd, short what, void *ctx)
 	atomic_store(&worker.me->rss_kb, resident_kb());
 	count_lost_lines();
 	inbox_tick();
+	if (life.serving)
+		shelf_tick();
 }
 
 static void
@@ -204,6 +207,7 @@ serve(void)
 	if (worker.http == NULL)
 		return E_NOMEM;
 	settings_applied();
+	shelf_open();
 	for (unsigned i = 0; i < life.listeners; i++)
 		if ((r = http_listen(worker.http, WORKER_FD_LISTEN + (int)i, i)) != 0)
 			return r;
@@ -364,6 +368,7 @@ stop_serving(void)
 	if (worker.http != NULL)
 		http_server_free(worker.http);
 	exchange_shutdown();
+	shelf_close();
 	curlio_free(worker.curl);
 	worker.http = NULL;
 	worker.curl = NULL;

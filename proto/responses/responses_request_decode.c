@@ -7,6 +7,7 @@ struct reading {
 	const struct json *root;
 	struct canon_request *q;
 	struct canon_error *err;
+	bool resolved; /* previous_response_id stands for what is in the input already */
 };
 
 /* ---- the conversation ---- */
@@ -256,6 +257,8 @@ read_all(struct reading *rd)
 	int r;
 
 	read_identity(rd);
+	if (rd->resolved)
+		rd->q->prev_id = (struct span){NULL, 0};
 	if ((r = read_instructions(rd)) != 0 || (r = read_input(rd)) != 0 ||
 	    (r = read_sampling(rd)) != 0 || (r = read_format(rd)) != 0)
 		return r;
@@ -273,7 +276,7 @@ int
 responses_decode_request(
     const struct decode_request *in, struct canon_request **out, struct canon_error *err)
 {
-	struct reading rd = {.a = in->arena, .err = err};
+	struct reading rd = {.a = in->arena, .err = err, .resolved = in->resolved};
 	int r = json_parse(in->arena, in->body, &rd.root);
 
 	*out = NULL;
