@@ -114,6 +114,19 @@ jsonw_raw(struct jsonw *w, struct span json)
 	buf_add(w->b, json.p, json.n);
 }
 
+void
+jsonw_one_line(struct buf *b, size_t from)
+{
+	static const char ends[] = {'\n', '\r'};
+
+	if (!buf_ok(b) || from >= b->len)
+		return;
+	for (size_t i = 0; i < NELEM(ends); i++)
+		for (char *p = b->data + from, *end = b->data + b->len;
+		     (p = memchr(p, ends[i], (size_t)(end - p))) != NULL;)
+			*p++ = ' ';
+}
+
 static void
 put_digits(struct jsonw *w, uint64_t n)
 {

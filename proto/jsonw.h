@@ -14,6 +14,8 @@
  * null, so that the text stays JSON. jsonw_begin_string, jsonw_part, jsonw_end_string   a string in
  * several pieces. The m_ forms write a member: name and value; m_text, m_raw and m_cstr write
  * nothing at all when the value is absent (p NULL).
+ * jsonw_one_line   what was written since `from` (length of the buf then) becomes one line: a value
+ * that was JSON already may have line ends, between its tokens and only there; they become spaces.
  */
 #ifndef OMNIROUTE_PROTO_JSONW_H
 #define OMNIROUTE_PROTO_JSONW_H
@@ -41,6 +43,7 @@ void jsonw_bool(struct jsonw *w, bool v);
 void jsonw_begin_string(struct jsonw *w);
 void jsonw_part(struct jsonw *w, struct span text);
 void jsonw_end_string(struct jsonw *w);
+void jsonw_one_line(struct buf *b, size_t from);
 
 void jsonw_m_text(struct jsonw *w, const char *name, struct span text);
 void jsonw_m_cstr(struct jsonw *w, const char *name, const char *text);

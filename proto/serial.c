@@ -48,6 +48,7 @@ struct serial {
 	struct waiting waiting;
 	uint32_t opened;
 	size_t bytes, max;
+	bool over;
 };
 
 /* ---- arguments ---- */
@@ -152,6 +153,16 @@ drop(struct serial *s, struct serial_part *p, struct held *h)
 
 /* ---- the wire ---- */
 
+/* Nothing behind a failure, also one of our own. */
+static int
+tell(struct serial *s, const struct canon_event *ev)
+{
+	if (s->over)
+		return 0;
+	s->over = ev->type == EVENT_FAIL;
+	return s->next.take(s->next.ctx, ev);
+}
+
 static int
 send_close(struct serial *s)
 {
@@ -160,7 +171,7 @@ send_close(struct serial *s)
 
 	p->place = PART_IS_CLOSED;
 	s->open = NULL;
-	return s->next.take(s->next.ctx, &ev);
+	return tell(s, &ev);
 }
 
 static int
@@ -172,7 +183,7 @@ send_open(struct serial *s, struct serial_part *p)
 	p->out = ev.part = s->opened++;
 	p->place = PART_IS_OPEN;
 	s->open = p;
-	return s->next.take(s->next.ctx, &ev);
+	return tell(s, &ev);
 }
 
 static int
@@ -185,7 +196,7 @@ send_part(struct serial *s, struct serial_part *p, const struct canon_event *in)
 	if (ev.type == EVENT_DELTA && p->meta->kind == PART_TOOL_CALL)
 		braces_add(&p->args, ev.text);
 	ev.part = p->out;
-	return s->next.take(s->next.ctx, &ev);
+	return tell(s, &ev);
 }
 
 static bool
@@ -208,7 +219,7 @@ fail(struct serial *s)
 	    .code = span_of("upstream_malformed")};
 	const struct canon_event ev = {.type = EVENT_FAIL, .error = &error};
 
-	return s->next.take(s->next.ctx, &ev);
+	return tell(s, &ev);
 }
 
 /* A part that is closed on the wire already: what still belongs to it waits as a new part of its
@@ -287,7 +298,7 @@ finish(struct serial *s, const struct canon_event *ev)
 
 	if (r == 0 && s->open != NULL)
 		r = send_close(s);
-	return r == 0 ? s->next.take(s->next.ctx, ev) : r;
+	return r == 0 ? tell(s, ev) : r;
 }
 
 int
@@ -315,7 +326,7 @@ serial_take(void *serial, const struct canon_event *ev)
 	case EVENT_IDLE:
 		break;
 	}
-	return s->next.take(s->next.ctx, ev);
+	return tell(s, ev);
 }
 
 struct serial *

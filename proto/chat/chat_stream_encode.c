@@ -34,6 +34,7 @@ struct encoder {
 	struct canon_usage usage;
 	char *usage_raw;
 	size_t usage_cap;
+	size_t chunk; /* where the last one begins */
 	bool ended;
 };
 
@@ -125,6 +126,7 @@ static void
 open_chunk(struct encoder *e, struct chat_writer *o)
 {
 	buf_str(o->w.b, "data: ");
+	e->chunk = o->w.b->len;
 	o->w.comma = false;
 	jsonw_open(&o->w, '{');
 	jsonw_m_text(&o->w, "id", e->id);
@@ -145,6 +147,7 @@ close_chunk(struct encoder *e, struct chat_writer *o, bool usage)
 	else if (e->ctx->asked->stream_usage)
 		jsonw_m_lit(&o->w, "usage", "null");
 	jsonw_close(&o->w, '}');
+	jsonw_one_line(o->w.b, e->chunk);
 	buf_str(o->w.b, "\n\n");
 }
 

@@ -173,12 +173,15 @@ put_close(struct encoder *e, struct wire *o, const struct canon_event *ev)
 static int
 put_citation(struct encoder *e, struct wire *o, const struct canon_event *ev)
 {
+	size_t from;
 	int r;
 
 	if (ev->annotation->from != DIALECT_COHERE || ev->annotation->raw.p == NULL)
 		return 0;
 	begin_message(o, "citation-start", e->citations);
+	from = o->w.b->len;
 	jsonw_m_raw(&o->w, "citations", ev->annotation->raw);
+	jsonw_one_line(o->w.b, from);
 	r = end_event(o, 3);
 	return r != 0 ? r : put_bare(o, "citation-end", e->citations++);
 }

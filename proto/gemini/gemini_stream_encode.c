@@ -98,19 +98,6 @@ close_content(struct gemini_writer *o)
 	jsonw_close(&o->w, '}');
 }
 
-/* What was JSON already may have line ends, which can only be white space and would end the event.
- */
-static void
-flatten(struct sent *s)
-{
-	char *p, *end = s->out->data + s->out->len;
-
-	for (p = s->out->data + s->chunk; (p = memchr(p, '\n', (size_t)(end - p))) != NULL;)
-		*p++ = ' ';
-	for (p = s->out->data + s->chunk; (p = memchr(p, '\r', (size_t)(end - p))) != NULL;)
-		*p++ = ' ';
-}
-
 static int
 close_chunk(struct sent *s, struct gemini_writer *o, uint32_t choice, bool usage)
 {
@@ -125,7 +112,7 @@ close_chunk(struct sent *s, struct gemini_writer *o, uint32_t choice, bool usage
 	if (!buf_ok(s->out))
 		return gemini_written(o);
 	if (!s->array) {
-		flatten(s);
+		jsonw_one_line(s->out, s->chunk);
 		buf_str(s->out, "\r\n\r\n");
 	}
 	return gemini_written(o);

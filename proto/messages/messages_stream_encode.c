@@ -74,22 +74,15 @@ line_begin(struct encoder *e, struct buf *out, const char *type)
 	return l;
 }
 
-/* JSON that is taken over as it stood may have line ends between its tokens, and only there. */
 static int
 line_end(struct line *l)
 {
 	struct buf *out = l->o.w.b;
-	char *p, *end;
 
 	jsonw_close(&l->o.w, '}');
 	if (!buf_ok(out))
 		return E_TOO_LONG;
-	p = out->data + l->from;
-	end = out->data + out->len;
-	for (char *at = p; (at = memchr(at, '\n', (size_t)(end - at))) != NULL;)
-		*at = ' ';
-	for (char *at = p; (at = memchr(at, '\r', (size_t)(end - at))) != NULL;)
-		*at = ' ';
+	jsonw_one_line(out, l->from);
 	if (l->o.error != 0)
 		return l->o.error;
 	return buf_str(out, "\n\n");

@@ -20,17 +20,11 @@ encoder_event_open(struct encoder *e, struct buf *out, const char *type)
 	return w;
 }
 
-/* Values that are passed on as they stood may hold line ends: an event is one line. */
 void
 encoder_event_close(const struct encoder *e, struct jsonw *w)
 {
-	char *p, *end;
-
 	jsonw_close(w, '}');
-	if (buf_ok(w->b))
-		for (p = w->b->data + e->start, end = w->b->data + w->b->len; p < end; p++)
-			if (*p == '\n' || *p == '\r')
-				*p = ' ';
+	jsonw_one_line(w->b, e->start);
 	buf_str(w->b, "\n\n");
 }
 
