@@ -22,6 +22,10 @@ book_encode(void *translate, const struct canon_event *ev)
 {
 	struct translate *t = translate;
 
+	if (ev->type == EVENT_FAIL && !t->st.failed) { /* found on the way here */
+		t->st.failed = true;
+		t->st.error = *ev->error;
+	}
 	return t->client->encode(t->encoder, ev, t->st.begun ? t->out : &t->hold);
 }
 
@@ -155,7 +159,7 @@ book_take(void *translate, const struct canon_event *ev)
 		break;
 	case EVENT_END:
 		r = t->next.take(t->next.ctx, ev);
-		t->st.ended = r == 0;
+		t->st.ended = r == 0 && !t->st.failed;
 		break;
 	case EVENT_DELTA:
 		t->st.text_bytes += ev->text.n;

@@ -85,6 +85,12 @@ what_comes_late(void **state)
 	    "begin id=id1\nopen 0.0 call name=f id=i\ndelta 0.0 {}\nclose 0.0\nopen 0.1 call "
 	    "name=g id=j\n"
 	    "fail 502 code=upstream_malformed\n");
+	/* nothing behind that */
+	expect("begin\ncall 0 i f\n+ 0 {}\ncall 1 j g\n+ 0 {\n+ 1 {}\ntext 2\n+ 2 x\nclose "
+	       "2\nfinish stop\nend",
+	    "begin id=id1\nopen 0.0 call name=f id=i\ndelta 0.0 {}\nclose 0.0\nopen 0.1 call "
+	    "name=g id=j\n"
+	    "fail 502 code=upstream_malformed\n");
 }
 
 static void
