@@ -201,7 +201,7 @@ format:
 
 MAN8 := omniroute.8 omniroute-ctl.8
 MAN5 := omniroute.conf.5
-MAN7 := omniroute-internals.7
+MAN7 := omniroute-api.7 omniroute-internals.7 omniroute-providers.7
 install: all
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(SYSCONFDIR)/omniroute $(addprefix $(DESTDIR)$(MANDIR)/man,5 7 8)
 	install -m 755 $(B)/omniroute $(B)/omniroute-ctl $(DESTDIR)$(SBINDIR)/

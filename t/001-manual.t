@@ -25,6 +25,11 @@
 #   message of a channel     omniroute-internals.7    CHANNEL       .It 0 Ta Dv SNAPSHOT    enum channel_type in shared/channel.h
 #   between masters          omniroute-internals.7    UPGRADE       .It 0 Ta Dv SERVING     enum peer_type in master/peer.c
 #
+#   member of a profile      omniroute-providers.7    PROFILE       .It Ic name , name      proto/profile.def
+#   word of a dialect        omniroute-providers.7    DIALECTS      .It Ic word Ta ...      proto/canon_words.c
+#   endpoint                 omniroute-api.7          ENDPOINTS     .It Ic /v1/messages     worker/endpoint.c
+#   header of a reply        omniroute-api.7          REPLIES       .It Li X-OmniRoute-...  worker/*.c
+#
 # The drawings of the live region, the rings and the snapshot in omniroute-internals.7 are held against the compiler: each line
 # of $layout below must stand there, blanks apart.
 #
@@ -185,6 +190,29 @@ subtest 'facts in omniroute.conf.5' => sub {
 # Variables of the access log.
 my @variables = map { $_->[1] } rows(slurp('shared/logformat.def'), 'X');
 same('access log', 'omniroute.conf.5', 'ACCESS LOG', 'Va', @variables);
+
+# Providers: members of a profile with their words, dialects.
+my @members = rows(slurp('proto/profile.def'), 'BOOL|WORD|NUMBER');
+same('profile', 'omniroute-providers.7', 'PROFILE', 'Ic', map { s/ .*//r } map { $_->[1] } @members);
+my @dialects = slurp('proto/canon_words.c') =~ /\[DIALECT_(?!NONE)\w+\] = "([a-z0-9-]+)"/g;
+ok((grep { $_ eq 'openai-chat' } @dialects), 'dialects: the table was read');
+my ($listed) = slurp('man/omniroute-providers.7') =~ /^\.Sh DIALECTS\n(.*?)(?=^\.Sh )/ms;
+is(join(' ', sort(($listed // '') =~ /^\.It Ic (\S+) Ta/mg)), join(' ', sort(uniq(@dialects))), 'dialects: omniroute-providers.7');
+subtest 'words of a profile' => sub {
+	my ($part) = slurp('man/omniroute-providers.7') =~ /^\.Sh PROFILE\n(.*?)(?=^\.Sh |\z)/ms;
+	my %entry = ($part // '') =~ /^\.It Ic (\w+)[^\n]*\n(.*?)(?=^\.It |^\.El|\z)/msg;
+	for my $m (grep { $_->[0] eq 'WORD' } @members) {
+		my (undef, $name, @words) = @$m;
+		my @shown = map { grep { $_ ne ':' } split /[ ,;.]+/ } ($entry{$name} // '') =~ /^\.Cm ([^\n]*)/mg;
+		is_deeply([sort @shown], [sort @words], $name);
+	}
+};
+
+# The client API: endpoints, and the headers of replies that are ours.
+my ($table) = slurp('worker/endpoint.c') =~ /^static const struct endpoint endpoints\[\] = \{(.*?)^\};/ms;
+same('endpoints', 'omniroute-api.7', 'ENDPOINTS', 'Ic', uniq(($table // '') =~ /^\s*\{"([^"]+)"/mg));
+my @reply_headers = uniq(map { slurp($_) =~ /"(X-[A-Za-z-]+)"/g } glob 'worker/*.c');
+same('headers', 'omniroute-api.7', 'REPLIES', 'Li', @reply_headers);
 
 # Options of the commands of omniroute-ctl: each is named in COMMANDS or DESCRIPTION of its page.
 my ($ctl_page) = slurp('man/omniroute-ctl.8') =~ /^(\.Sh DESCRIPTION\n.*?)(?=^\.Sh PROTOCOL)/ms;

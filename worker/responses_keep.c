@@ -94,7 +94,7 @@ responses_keep(struct exchange *x, struct span answer)
 		return;
 	x->kept = true;
 	h.created_s = clock_wall_us() / 1000000;
-	h.expires_s = h.created_s + snapshot_head(x->snap)->settings.response_store_s;
+	h.expires_s = h.created_s + 1 + snapshot_head(x->snap)->settings.response_store_s;
 	responses_owner(x, h.owner);
 	note_issuer(x, &h);
 	if ((r = hand(x, &h, want[1].value, answer)) != 0) {

@@ -240,7 +240,7 @@ subtest 'deaths' => sub {
 };
 
 subtest 'expiry' => sub {
-	my $h = start_gateway(upstreams => { u => { upstream => $up{chat} } }, workers => 2, conf => "response_store_ttl = 1000\n");
+	my $h = start_gateway(upstreams => { u => { upstream => $up{chat} } }, workers => 2, conf => "response_store_ttl = 2000\n");
 	chat_says('Short.');
 	my $o = $json->decode($h->request('POST', '/v1/responses', body => $json->encode({ model => 'u/m', input => 'x' }))->{body});
 	is($h->request('GET', "/v1/responses/$o->{id}")->{status}, 200, 'there');
