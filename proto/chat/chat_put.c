@@ -372,18 +372,20 @@ put_old_call(struct chat_writer *o, const struct canon_part *p)
 	jsonw_close(&o->w, '}');
 }
 
+/* Those of the new form in their list, and behind it the first of the old form: a second one of
+ * those cannot be said. */
 static void
 put_calls(struct chat_writer *o, const struct canon_parts *parts)
 {
-	const struct canon_part *p;
+	const struct canon_part *p, *old = NULL;
 	bool legacy = !o->request && o->ctx->asked->legacy_functions, open = false;
 
 	TAILQ_FOREACH (p, parts, link) {
 		if (p->kind != PART_TOOL_CALL)
 			continue;
 		if (legacy || chat_hint(&p->src, HINT_FUNCTION)) {
-			put_old_call(o, p); /* a second one cannot be said */
-			return;
+			old = old == NULL ? p : old;
+			continue;
 		}
 		if (!open)
 			jsonw_m_open(&o->w, "tool_calls", '[');
@@ -396,6 +398,8 @@ put_calls(struct chat_writer *o, const struct canon_parts *parts)
 	}
 	if (open)
 		jsonw_close(&o->w, ']');
+	if (old != NULL)
+		put_old_call(o, old);
 }
 
 static void

@@ -73,6 +73,10 @@ test_request_round_trip(void **state)
 	    "\"name\":\"f\",\"content\":\"r\"}],"
 	    "\"functions\":[{\"name\":\"f\",\"parameters\":{\"type\":\"object\"}}],\"function_"
 	    "call\":{\"name\":\"f\"}}",
+	    /* a call of each form */
+	    "{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"content\":\"a\",\"tool_"
+	    "calls\":[{\"id\":\"i\",\"type\":\"function\",\"function\":{\"name\":\"f\","
+	    "\"arguments\":\"{}\"}}],\"function_call\":{\"name\":\"g\",\"arguments\":\"{}\"}}]}",
 	};
 
 	(void)state;
