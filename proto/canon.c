@@ -156,14 +156,43 @@ canon_extras(
 	return 0;
 }
 
+static bool
+is_in(struct span name, const char *const *list)
+{
+	for (; list != NULL && *list != NULL; list++)
+		if (span_is(name, *list))
+			return true;
+	return false;
+}
+
 void
-canon_put_extras(struct jsonw *w, const struct canon_source *s, enum dialect_id to)
+canon_put_extras_but(struct jsonw *w, const struct canon_source *s, enum dialect_id to,
+    const char *const *except)
 {
 	if (s->from != to)
 		return;
 	for (const struct canon_extra *x = s->extra; x != NULL; x = x->next) {
+		if (is_in(x->name, except))
+			continue;
 		jsonw_name_raw(w, x->name);
 		jsonw_raw(w, x->value);
+	}
+}
+
+void
+canon_put_extras(struct jsonw *w, const struct canon_source *s, enum dialect_id to)
+{
+	canon_put_extras_but(w, s, to, NULL);
+}
+
+void
+canon_put_rest(struct jsonw *w, const struct json *o, const char *const *known)
+{
+	json_each (m, json_is(o, 'o') ? o : NULL) {
+		if (m->type == '0' || is_known(m, known))
+			continue;
+		jsonw_name_raw(w, m->name);
+		jsonw_raw(w, m->raw);
 	}
 }
 
@@ -177,6 +206,25 @@ canon_extra_find(const struct canon_source *s, const char *name)
 }
 
 /* ---- texts ---- */
+
+int
+canon_keep(struct arena *a, struct span *s)
+{
+	char *p;
+
+	if (s->p == NULL)
+		return 0;
+	if ((p = arena_strndup(a, s->p, s->n)) == NULL)
+		return E_NOMEM;
+	s->p = p;
+	return 0;
+}
+
+struct span
+canon_copy(struct arena *a, struct span s)
+{
+	return canon_keep(a, &s) == 0 ? s : (struct span){NULL, 0};
+}
 
 struct canon_part *
 canon_turn_text(struct canon_turn *t)

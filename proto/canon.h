@@ -377,9 +377,17 @@ void canon_source_init(struct canon_source *s, enum dialect_id from);
 int canon_extra_add(struct arena *a, struct canon_source *s, const struct json *m) must_check;
 /* Keeps every member of object `o` that is not in `known` (a list that ends with NULL) and is not null. */
 int canon_extras(struct arena *a, struct canon_source *s, const struct json *o, const char *const *known) must_check;
-/* Writes the extras as members, if they came in this dialect. */
+/* Writes the extras as members, if they came in this dialect; _but: without those in `except` (NULL: with all). */
 void canon_put_extras(struct jsonw *w, const struct canon_source *s, enum dialect_id to);
+void canon_put_extras_but(struct jsonw *w, const struct canon_source *s, enum dialect_id to, const char *const *except);
+/* Writes every member of object `o` that is not in `known` and is not null: what canon_extras would keep. */
+void canon_put_rest(struct jsonw *w, const struct json *o, const char *const *known);
 const struct canon_extra *canon_extra_find(const struct canon_source *s, const char *name);
+
+/* The bytes behind *s are copied into `a`: 0, or E_NOMEM and *s is as it was. canon_copy: the same by value; p NULL: none, or no
+ * memory. */
+int canon_keep(struct arena *a, struct span *s) must_check;
+struct span canon_copy(struct arena *a, struct span s);
 
 struct canon_part *canon_turn_text(struct canon_turn *t); /* its only part, when that is a text; NULL */
 /* The texts of a list of parts (PART_TEXT only) joined by `between`; one text is not copied. p NULL: none, or no memory. */

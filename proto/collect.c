@@ -65,19 +65,6 @@ collect_free(struct collect *c)
 /* ---- small things ---- */
 
 static int
-copy(struct arena *a, struct span *s)
-{
-	char *p;
-
-	if (s->p == NULL)
-		return 0;
-	if ((p = arena_strndup(a, s->p, s->n)) == NULL)
-		return E_NOMEM;
-	s->p = p;
-	return 0;
-}
-
-static int
 add(struct collect *c, struct buf *b, struct span text)
 {
 	if (text.n > c->max - c->bytes)
@@ -116,7 +103,7 @@ take_usage(struct collect *c, const struct canon_usage *u)
 
 	canon_usage_merge(&c->r.usage, u);
 	c->r.usage.estimated = u->estimated;
-	if (copy(c->arena, &raw) != 0)
+	if (canon_keep(c->arena, &raw) != 0)
 		return E_NOMEM;
 	if (raw.p != NULL)
 		c->r.usage.raw = raw;
@@ -128,7 +115,7 @@ take_begin(struct collect *c, const struct canon_event *ev)
 {
 	struct span id = ev->id, model = ev->model;
 
-	if (copy(c->arena, &id) != 0 || copy(c->arena, &model) != 0)
+	if (canon_keep(c->arena, &id) != 0 || canon_keep(c->arena, &model) != 0)
 		return E_NOMEM;
 	c->r.id = id;
 	c->r.model = model;
@@ -164,7 +151,7 @@ take_sign(struct collect *c, struct canon_part *p, const struct canon_signature 
 	if (sign->data.n > c->max - c->bytes)
 		return E_TOO_LONG;
 	c->bytes += sign->data.n;
-	return copy(c->arena, &p->sign.data);
+	return canon_keep(c->arena, &p->sign.data);
 }
 
 static int
@@ -248,8 +235,8 @@ take_finish(struct collect *c, const struct canon_event *ev)
 	k->finished = true;
 	f = &k->choice->finish;
 	*f = *ev->finish;
-	return copy(c->arena, &f->raw) == 0 && copy(c->arena, &f->stop_sequence) == 0 &&
-		       copy(c->arena, &f->details) == 0
+	return canon_keep(c->arena, &f->raw) == 0 && canon_keep(c->arena, &f->stop_sequence) == 0 &&
+		       canon_keep(c->arena, &f->details) == 0
 		   ? 0
 		   : E_NOMEM;
 }
@@ -259,8 +246,8 @@ take_fail(struct collect *c, const struct canon_error *e)
 {
 	c->failed = true;
 	c->error = *e;
-	return copy(c->arena, &c->error.message) == 0 && copy(c->arena, &c->error.code) == 0 &&
-		       copy(c->arena, &c->error.param) == 0
+	return canon_keep(c->arena, &c->error.message) == 0 && canon_keep(c->arena, &c->error.code) == 0 &&
+		       canon_keep(c->arena, &c->error.param) == 0
 		   ? 0
 		   : E_NOMEM;
 }

@@ -13,19 +13,6 @@ struct sniff {
 };
 
 static int
-keep(struct arena *a, struct span *s)
-{
-	char *p;
-
-	if (s->p == NULL)
-		return 0;
-	if ((p = arena_strndup(a, s->p, s->n)) == NULL)
-		return E_NOMEM;
-	s->p = p;
-	return 0;
-}
-
-static int
 note_usage(struct sniff *s, const struct canon_usage *u)
 {
 	canon_usage_merge(&s->st.usage, u);
@@ -43,9 +30,9 @@ note_fail(struct sniff *s, const struct canon_error *e)
 {
 	s->st.failed = true;
 	s->st.error = *e;
-	return keep(s->arena, &s->st.error.message) == 0 &&
-		       keep(s->arena, &s->st.error.code) == 0 &&
-		       keep(s->arena, &s->st.error.param) == 0
+	return canon_keep(s->arena, &s->st.error.message) == 0 &&
+		       canon_keep(s->arena, &s->st.error.code) == 0 &&
+		       canon_keep(s->arena, &s->st.error.param) == 0
 		   ? 0
 		   : E_NOMEM;
 }
@@ -55,9 +42,9 @@ note_finish(struct sniff *s, const struct canon_finish *f)
 {
 	s->st.finished = true;
 	s->st.finish = *f;
-	return keep(s->arena, &s->st.finish.raw) == 0 &&
-		       keep(s->arena, &s->st.finish.stop_sequence) == 0 &&
-		       keep(s->arena, &s->st.finish.details) == 0
+	return canon_keep(s->arena, &s->st.finish.raw) == 0 &&
+		       canon_keep(s->arena, &s->st.finish.stop_sequence) == 0 &&
+		       canon_keep(s->arena, &s->st.finish.details) == 0
 		   ? 0
 		   : E_NOMEM;
 }

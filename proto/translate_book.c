@@ -98,19 +98,6 @@ take_begin(struct translate *t, const struct canon_event *in)
 	return t->next.take(t->next.ctx, &ev);
 }
 
-static int
-keep(struct arena *a, struct span *s)
-{
-	char *p;
-
-	if (s->p == NULL)
-		return 0;
-	if ((p = arena_strndup(a, s->p, s->n)) == NULL)
-		return E_NOMEM;
-	s->p = p;
-	return 0;
-}
-
 /* Before anything was said the failure is the caller's to handle: another target may do better. */
 static int
 take_fail(struct translate *t, const struct canon_event *ev)
@@ -119,8 +106,8 @@ take_fail(struct translate *t, const struct canon_event *ev)
 
 	t->st.failed = true;
 	*e = *ev->error;
-	if (keep(t->arena, &e->message) != 0 || keep(t->arena, &e->code) != 0 ||
-	    keep(t->arena, &e->param) != 0)
+	if (canon_keep(t->arena, &e->message) != 0 || canon_keep(t->arena, &e->code) != 0 ||
+	    canon_keep(t->arena, &e->param) != 0)
 		return E_NOMEM;
 	return t->st.begun && t->encoder != NULL ? t->next.take(t->next.ctx, ev) : 0;
 }

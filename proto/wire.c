@@ -19,24 +19,6 @@ wire_end(struct wire *o)
 	return o->w.b->len >= o->w.b->max / 2 ? E_TOO_LONG : E_NOMEM;
 }
 
-static bool
-is_in(struct span name, const char *const *list)
-{
-	for (; list != NULL && *list != NULL; list++)
-		if (span_is(name, *list))
-			return true;
-	return false;
-}
-
-static bool
-is_known(const struct json *m, const char *const *list)
-{
-	for (; *list != NULL; list++)
-		if (json_name_is(m, *list))
-			return true;
-	return false;
-}
-
 void
 wire_put_rest(struct wire *o, struct span object, const char *const *known)
 {
@@ -47,26 +29,14 @@ wire_put_rest(struct wire *o, struct span object, const char *const *known)
 		o->error = o->error != 0 ? o->error : r;
 		return;
 	}
-	json_each (m, json_is(tree, 'o') ? tree : NULL) {
-		if (m->type == '0' || is_known(m, known))
-			continue;
-		jsonw_name_raw(&o->w, m->name);
-		jsonw_raw(&o->w, m->raw);
-	}
+	canon_put_rest(&o->w, tree, known);
 }
 
 void
 wire_put_extras(
     struct wire *o, const struct canon_source *s, enum dialect_id to, const char *const *except)
 {
-	if (s->from != to)
-		return;
-	for (const struct canon_extra *x = s->extra; x != NULL; x = x->next) {
-		if (is_in(x->name, except))
-			continue;
-		jsonw_name_raw(&o->w, x->name);
-		jsonw_raw(&o->w, x->value);
-	}
+	canon_put_extras_but(&o->w, s, to, except);
 }
 
 struct span

@@ -68,19 +68,6 @@ send(const struct canon_sink *sink, const struct canon_event *ev)
 }
 
 static int
-keep(struct decoder *d, struct span *s)
-{
-	char *copy;
-
-	if (s->p == NULL)
-		return 0;
-	if ((copy = arena_strndup(d->a, s->p, s->n)) == NULL)
-		return E_NOMEM;
-	s->p = copy;
-	return 0;
-}
-
-static int
 fail(struct decoder *d, const struct canon_error *e, const struct canon_sink *sink)
 {
 	d->ended = true;
@@ -110,7 +97,7 @@ begin(struct decoder *d, const struct json *root, const struct canon_sink *sink)
 	d->begun = true;
 	ev.id = chat_text(&r, root, "id");
 	ev.model = d->model = chat_text(&r, root, "model");
-	if (r.error != 0 || keep(d, &d->model) != 0)
+	if (r.error != 0 || canon_keep(d->a, &d->model) != 0)
 		return E_NOMEM;
 	if (json_int(json_get(root, "created"), &created) && created > 0)
 		ev.created = (uint64_t)created;
@@ -293,15 +280,15 @@ take_call_delta(
 		return c->ncalls < CALLS_MAX ? E_NOMEM : E_TOO_LONG;
 	if (k->id.n == 0 && x->id.n > 0) {
 		k->id = x->id;
-		r = keep(d, &k->id);
+		r = canon_keep(d->a, &k->id);
 	}
 	if (r == 0 && k->meta->name.n == 0 && x->name.n > 0) {
 		k->meta->name = x->name;
-		r = keep(d, &k->meta->name);
+		r = canon_keep(d->a, &k->meta->name);
 	}
 	if (r == 0 && x->sign.data.n > 0 && !k->open) {
 		k->meta->sign = x->sign;
-		r = keep(d, &k->meta->sign.data);
+		r = canon_keep(d->a, &k->meta->sign.data);
 	}
 	k->meta->custom = k->meta->custom || x->custom;
 	if (r == 0 && !k->open && k->meta->name.n > 0)
@@ -461,7 +448,7 @@ take_annotations(
 		const struct json *copy;
 		int r;
 
-		if (keep(d, &raw) != 0 || json_parse(d->a, raw, &copy) != 0 ||
+		if (canon_keep(d->a, &raw) != 0 || json_parse(d->a, raw, &copy) != 0 ||
 		    (n = chat_read_annotation(&reader, copy)) == NULL)
 			return E_NOMEM;
 		if ((r = send(sink, &(struct canon_event){.type = EVENT_CITE,
@@ -523,7 +510,7 @@ take_finish(struct decoder *d, struct choice *c, const struct json *j)
 		return reader.error;
 	if (!span_same(word, c->finish.raw)) {
 		c->finish.raw = word;
-		if (keep(d, &c->finish.raw) != 0)
+		if (canon_keep(d->a, &c->finish.raw) != 0)
 			return E_NOMEM;
 	}
 	c->finish.reason = canon_finish_of(word);

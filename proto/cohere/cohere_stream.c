@@ -40,14 +40,6 @@ cohere_decoder_new(struct arena *a, struct arena *scratch, const struct profile 
 	return d;
 }
 
-static struct span
-keep(struct arena *a, struct span s)
-{
-	const char *p = s.p != NULL ? arena_strndup(a, s.p, s.n) : NULL;
-
-	return (struct span){p, p != NULL ? s.n : 0};
-}
-
 /* ---- the pieces ---- */
 
 static struct piece *
@@ -214,8 +206,8 @@ take_call_start(struct decoder *d, const struct event *e)
 	int r;
 
 	if (meta != NULL) {
-		meta->id = keep(d->arena, json_text(d->scratch, json_get(call, "id")));
-		meta->name = keep(d->arena, json_text(d->scratch, json_get(f, "name")));
+		meta->id = canon_copy(d->arena, json_text(d->scratch, json_get(call, "id")));
+		meta->name = canon_copy(d->arena, json_text(d->scratch, json_get(f, "name")));
 	}
 	if ((r = open_piece(d, SPACE_CALL, e->index, meta, &p)) != 0)
 		return r;
@@ -257,11 +249,11 @@ take_citation(struct decoder *d, const struct event *e)
 		return p == NULL ? 0 : r;
 	if (n == NULL)
 		return 0;
-	n->quoted = keep(d->arena, n->quoted);
-	n->file_id = keep(d->arena, n->file_id);
-	n->title = keep(d->arena, n->title);
-	n->url = keep(d->arena, n->url);
-	n->raw = keep(d->arena, n->raw);
+	n->quoted = canon_copy(d->arena, n->quoted);
+	n->file_id = canon_copy(d->arena, n->file_id);
+	n->title = canon_copy(d->arena, n->title);
+	n->url = canon_copy(d->arena, n->url);
+	n->raw = canon_copy(d->arena, n->raw);
 	return emit_cite(&d->emit, p->part, n);
 }
 

@@ -37,14 +37,6 @@ converse_decoder_new(struct arena *a, struct arena *scratch, const struct profil
 	return d;
 }
 
-static struct span
-keep(struct arena *a, struct span s)
-{
-	const char *p = s.p != NULL ? arena_strndup(a, s.p, s.n) : NULL;
-
-	return (struct span){p, p != NULL ? s.n : 0};
-}
-
 /* ---- blocks ---- */
 
 static struct block *
@@ -178,10 +170,10 @@ take_citation(struct decoder *d, int64_t index, const struct json *j)
 		return r;
 	if ((r = converse_read_citation(d->arena, j, &n)) != 0)
 		return r;
-	n->title = keep(d->arena, n->title);
-	n->quoted = keep(d->arena, n->quoted);
-	n->url = keep(d->arena, n->url);
-	n->raw = keep(d->arena, n->raw);
+	n->title = canon_copy(d->arena, n->title);
+	n->quoted = canon_copy(d->arena, n->quoted);
+	n->url = canon_copy(d->arena, n->url);
+	n->raw = canon_copy(d->arena, n->raw);
 	return emit_cite(&d->emit, b->part, n);
 }
 
@@ -216,8 +208,8 @@ take_start(struct decoder *d, const struct json *root)
 		return 0;
 	meta = canon_part_new(d->arena, server ? PART_SERVER_CALL : PART_TOOL_CALL);
 	if (meta != NULL) {
-		meta->id = keep(d->arena, json_text(d->scratch, json_get(call, "toolUseId")));
-		meta->name = keep(d->arena, json_text(d->scratch, json_get(call, "name")));
+		meta->id = canon_copy(d->arena, json_text(d->scratch, json_get(call, "toolUseId")));
+		meta->name = canon_copy(d->arena, json_text(d->scratch, json_get(call, "name")));
 	}
 	return open_block(d, index_of(root), meta, &b);
 }

@@ -70,8 +70,6 @@ int gemini_keep(struct arena *a, struct canon_source *s, const struct json *o, c
 /* Keeps member `m` whole when something in it is not in `known`. */
 int gemini_keep_rest(struct arena *a, struct canon_source *s, const struct json *m, const char *const *known, uint32_t snake) must_check;
 bool gemini_listed(struct span name, const char *const *known, bool *snake);
-/* Moves a text to the arena; p NULL: out of memory. */
-struct span gemini_dup(struct arena *a, struct span s);
 /* What the buf holds moves to the arena and the buf is cleared. */
 struct span gemini_take(struct arena *a, struct buf *b);
 

@@ -66,7 +66,7 @@ gemini_read_grounding(struct arena *a, const struct json *grounding, struct cano
 	TAILQ_INIT(out);
 	if (!json_is(grounding, 'o'))
 		return 0;
-	raw = gemini_dup(a, grounding->raw);
+	raw = canon_copy(a, grounding->raw);
 	if (raw.p == NULL || json_parse(a, raw, &g) != 0)
 		return E_NOMEM;
 	chunks = index_chunks(a, gemini_get(g, "groundingChunks"), &chunk);

@@ -57,7 +57,7 @@ add_child(struct partial_args *p, struct node *parent, struct span name, struct 
 		return E_TOO_LONG;
 	if ((n = arena_zalloc(p->a, 1, sizeof *n)) == NULL)
 		return E_NOMEM;
-	if (name.p != NULL && (n->name = gemini_dup(p->a, name)).p == NULL)
+	if (name.p != NULL && (n->name = canon_copy(p->a, name)).p == NULL)
 		return E_NOMEM;
 	if (parent->last != NULL)
 		parent->last->next = n;
@@ -159,7 +159,7 @@ append(struct partial_args *p, struct node *n, struct span text)
 {
 	struct piece *piece = arena_zalloc(p->a, 1, sizeof *piece);
 
-	if (piece == NULL || (piece->text = gemini_dup(p->a, text)).p == NULL)
+	if (piece == NULL || (piece->text = canon_copy(p->a, text)).p == NULL)
 		return E_NOMEM;
 	become(n, NODE_STRING);
 	if (n->end != NULL)
@@ -192,7 +192,7 @@ add_piece(struct partial_args *p, const struct json *piece)
 	}
 	become(n, NODE_RAW);
 	bool none = m == NULL || json_equals(m, "NULL_VALUE");
-	n->raw = none ? span_of("null") : gemini_dup(p->a, m->raw);
+	n->raw = none ? span_of("null") : canon_copy(p->a, m->raw);
 	return n->raw.p == NULL ? E_NOMEM : 0;
 }
 

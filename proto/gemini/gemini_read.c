@@ -103,14 +103,6 @@ gemini_keep_rest(struct arena *a, struct canon_source *s, const struct json *m,
 }
 
 struct span
-gemini_dup(struct arena *a, struct span s)
-{
-	char *p = s.p != NULL ? arena_strndup(a, s.p, s.n) : NULL;
-
-	return (struct span){p, p != NULL ? s.n : 0};
-}
-
-struct span
 gemini_take(struct arena *a, struct buf *b)
 {
 	char *p = buf_ok(b) ? arena_strndup(a, b->len > 0 ? b->data : "", b->len) : NULL;

@@ -218,10 +218,10 @@ copy_call(struct stream *s, const struct canon_part *p, struct canon_part **out)
 
 	if (m == NULL)
 		return E_NOMEM;
-	m->id = gemini_dup(s->a, p->id);
-	m->name = gemini_dup(s->a, p->name);
+	m->id = canon_copy(s->a, p->id);
+	m->name = canon_copy(s->a, p->name);
 	m->sign = p->sign;
-	m->sign.data = gemini_dup(s->a, p->sign.data);
+	m->sign.data = canon_copy(s->a, p->sign.data);
 	if ((p->id.p != NULL && m->id.p == NULL) || m->name.p == NULL ||
 	    (p->sign.data.p != NULL && m->sign.data.p == NULL))
 		return E_NOMEM;
@@ -279,13 +279,13 @@ take_whole(struct stream *s, struct stream_choice *c, const struct canon_part *p
 	if (m == NULL)
 		return E_NOMEM;
 	m->media = p->media;
-	m->media.data = gemini_dup(s->a, p->media.data);
-	m->media.type = gemini_dup(s->a, p->media.type);
-	m->media.filename = gemini_dup(s->a, p->media.filename);
-	m->id = gemini_dup(s->a, p->id);
-	m->name = gemini_dup(s->a, p->name);
-	m->args = gemini_dup(s->a, p->args);
-	m->raw = gemini_dup(s->a, p->raw);
+	m->media.data = canon_copy(s->a, p->media.data);
+	m->media.type = canon_copy(s->a, p->media.type);
+	m->media.filename = canon_copy(s->a, p->media.filename);
+	m->id = canon_copy(s->a, p->id);
+	m->name = canon_copy(s->a, p->name);
+	m->args = canon_copy(s->a, p->args);
+	m->raw = canon_copy(s->a, p->raw);
 	if ((p->raw.p != NULL && m->raw.p == NULL) ||
 	    (p->media.data.p != NULL && m->media.data.p == NULL))
 		return E_NOMEM;
@@ -382,7 +382,7 @@ read_end(struct stream *s, const struct json *candidate, struct stream_choice *c
 	if (e != 0 || word.n == 0)
 		return e;
 	c->proved = true;
-	if (!span_same(c->word, word) && (c->word = gemini_dup(s->a, word)).p == NULL)
+	if (!span_same(c->word, word) && (c->word = canon_copy(s->a, word)).p == NULL)
 		return E_NOMEM;
 	return read_details(s, candidate, c);
 }
@@ -442,7 +442,7 @@ begin(struct stream *s, const struct json *root)
 	if ((e = gemini_get_text(s->scratch, root, "responseId", &ev.id)) != 0 ||
 	    (e = gemini_get_text(s->scratch, root, "modelVersion", &ev.model)) != 0)
 		return e;
-	if (ev.model.p != NULL && (s->model = gemini_dup(s->a, ev.model)).p == NULL)
+	if (ev.model.p != NULL && (s->model = canon_copy(s->a, ev.model)).p == NULL)
 		return E_NOMEM;
 	return emit(s, &ev);
 }

@@ -295,7 +295,7 @@ take_sign(struct sent *s, const struct canon_event *ev)
 	if (p == NULL || ev->sign == NULL || ev->sign->data.p == NULL)
 		return 0;
 	p->sign = *ev->sign;
-	p->sign.data = gemini_dup(s->a, ev->sign->data);
+	p->sign.data = canon_copy(s->a, ev->sign->data);
 	return p->sign.data.p != NULL ? 0 : E_NOMEM;
 }
 
@@ -353,8 +353,8 @@ take_finish(struct sent *s, const struct canon_event *ev)
 		return E_NOMEM;
 	c->finished = true;
 	c->finish = *ev->finish;
-	c->finish.raw = gemini_dup(s->a, ev->finish->raw);
-	c->finish.details = gemini_dup(s->a, ev->finish->details);
+	c->finish.raw = canon_copy(s->a, ev->finish->raw);
+	c->finish.details = canon_copy(s->a, ev->finish->details);
 	for (struct sent_part *p = s->parts; p != NULL; p = p->next)
 		if (p->choice == ev->choice && p->meta->kind == PART_TOOL_CALL) {
 			p->drop = cut && !is_whole(p);
@@ -465,7 +465,7 @@ take_logprobs(struct sent *s, const struct canon_event *ev)
 static int
 take_begin(struct sent *s, const struct canon_event *ev)
 {
-	if (ev->model.n > 0 && (s->model = gemini_dup(s->a, ev->model)).p == NULL)
+	if (ev->model.n > 0 && (s->model = canon_copy(s->a, ev->model)).p == NULL)
 		return E_NOMEM;
 	return take_usage(s, ev->usage);
 }

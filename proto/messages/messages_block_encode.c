@@ -44,14 +44,7 @@ void
 messages_put_extras(
     struct messages_writer *o, const struct canon_source *s, const char *const *except)
 {
-	if (!messages_own(s))
-		return;
-	for (const struct canon_extra *x = s->extra; x != NULL; x = x->next) {
-		if (is_in(x->name, except))
-			continue;
-		jsonw_name_raw(&o->w, x->name);
-		jsonw_raw(&o->w, x->value);
-	}
+	canon_put_extras_but(&o->w, s, DIALECT_MESSAGES, except);
 }
 
 void

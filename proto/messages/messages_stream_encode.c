@@ -103,17 +103,6 @@ keep(struct arena *a, char **copy, size_t *cap, struct span *s)
 	return 0;
 }
 
-static int
-keep_once(struct arena *a, struct span *s)
-{
-	char *p = s->p != NULL ? arena_strndup(a, s->p, s->n) : NULL;
-
-	if (s->p != NULL && p == NULL)
-		return E_NOMEM;
-	s->p = p;
-	return 0;
-}
-
 /* ---- start ---- */
 
 static int
@@ -448,8 +437,8 @@ take_finish(struct encoder *e, const struct canon_event *ev)
 	if (ev->choice != 0)
 		return 0;
 	*f = *ev->finish;
-	return keep_once(e->a, &f->raw) != 0 || keep_once(e->a, &f->stop_sequence) != 0 ||
-		       keep_once(e->a, &f->details) != 0
+	return canon_keep(e->a, &f->raw) != 0 || canon_keep(e->a, &f->stop_sequence) != 0 ||
+		       canon_keep(e->a, &f->details) != 0
 		   ? E_NOMEM
 		   : 0;
 }

@@ -56,14 +56,6 @@ take_text(struct decoder *d, const struct json *j, enum canon_part_kind kind)
 	return emit_delta(&d->emit, d->part, text);
 }
 
-static struct span
-keep(struct arena *a, struct span s)
-{
-	const char *p = s.p != NULL ? arena_strndup(a, s.p, s.n) : NULL;
-
-	return (struct span){p, p != NULL ? s.n : 0};
-}
-
 static int
 take_call(struct decoder *d, const struct json *call)
 {
@@ -78,10 +70,10 @@ take_call(struct decoder *d, const struct json *call)
 	if ((meta = canon_part_new(d->arena, PART_TOOL_CALL)) == NULL)
 		return E_NOMEM;
 	canon_source_init(&meta->src, DIALECT_OLLAMA);
-	meta->id = keep(d->arena, json_text(d->scratch, json_get(call, "id")));
+	meta->id = canon_copy(d->arena, json_text(d->scratch, json_get(call, "id")));
 	if (meta->id.n == 0)
 		meta->id.p = NULL;
-	meta->name = keep(d->arena, json_text(d->scratch, json_get(f, "name")));
+	meta->name = canon_copy(d->arena, json_text(d->scratch, json_get(f, "name")));
 	return emit_call(&d->emit, meta, ollama_read_args(d->scratch, json_get(f, "arguments")));
 }
 

@@ -93,8 +93,6 @@ void responses_put_content_extras(struct jsonw *w, const struct canon_source *s)
 void responses_put_item_extras(struct jsonw *w, const struct canon_source *s);
 void responses_put_annotation(struct jsonw *w, const struct canon_annotation *n);
 void responses_put_annotations(struct jsonw *w, const struct canon_annotations *list);
-/* Members of `o` that are not in `known` (ends with NULL), nulls left out. */
-void responses_put_rest(struct jsonw *w, const struct json *o, const char *const *known);
 
 /* Id of an item of an answer: the upstream's own, or one that is made. */
 struct span responses_item_id(

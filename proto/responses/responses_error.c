@@ -66,14 +66,6 @@ class_of(const struct json *word, enum canon_error_class *class)
 	return false;
 }
 
-static struct span
-keep(struct arena *a, struct span s)
-{
-	char *p = s.p != NULL ? arena_strndup(a, s.p, s.n) : NULL;
-
-	return p != NULL ? (struct span){p, s.n} : (struct span){NULL, 0};
-}
-
 void
 responses_error_read(struct arena *a, const struct json *error, struct canon_error *err)
 {
@@ -84,9 +76,9 @@ responses_error_read(struct arena *a, const struct json *error, struct canon_err
 	*err = (struct canon_error){.class = ERROR_SERVER};
 	if (!class_of(json_get(error, "code"), &err->class))
 		(void)class_of(json_get(error, "type"), &err->class);
-	err->code = keep(a, responses_word(a, error, "code"));
-	err->param = keep(a, responses_word(a, error, "param"));
-	err->message = keep(a, message);
+	err->code = canon_copy(a, responses_word(a, error, "code"));
+	err->param = canon_copy(a, responses_word(a, error, "param"));
+	err->message = canon_copy(a, message);
 	if (err->message.n == 0)
 		err->message = span_of("The upstream reported an error without saying which.");
 	if (json_int(json_get(error, "resets_in_seconds"), &seconds) && seconds > 0 &&

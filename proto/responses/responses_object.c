@@ -66,7 +66,7 @@ put_reasoning(struct jsonw *w, const struct responses_object *o, const struct en
 	jsonw_m_raw(w, "effort", j != NULL ? j->raw : span_of("null"));
 	j = json_want(own, "summary");
 	jsonw_m_raw(w, "summary", j != NULL ? j->raw : span_of("null"));
-	responses_put_rest(w, own, known);
+	canon_put_rest(w, own, known);
 	jsonw_close(w, '}');
 }
 
@@ -85,7 +85,7 @@ put_text(struct jsonw *w, const struct responses_object *o, const struct encode_
 	jsonw_m_raw(w, "format", j != NULL ? j->raw : span_of("{\"type\":\"text\"}"));
 	j = json_want(own, "verbosity");
 	jsonw_m_raw(w, "verbosity", j != NULL ? j->raw : span_of("\"medium\""));
-	responses_put_rest(w, own, known);
+	canon_put_rest(w, own, known);
 	jsonw_close(w, '}');
 }
 

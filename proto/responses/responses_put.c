@@ -49,23 +49,6 @@ has_extra(const struct canon_source *s, const char *name)
 	return s->from == DIALECT_RESPONSES && canon_extra_find(s, name) != NULL;
 }
 
-void
-responses_put_rest(struct jsonw *w, const struct json *o, const char *const *known)
-{
-	if (!json_is(o, 'o'))
-		return;
-	json_each (m, o) {
-		bool skip = m->type == '0';
-
-		for (const char *const *k = known; *k != NULL && !skip; k++)
-			skip = json_name_is(m, *k);
-		if (!skip) {
-			jsonw_name_raw(w, m->name);
-			jsonw_raw(w, m->raw);
-		}
-	}
-}
-
 /* ---- annotations ---- */
 
 void

@@ -150,7 +150,7 @@ put_reasoning(struct jsonw *w, const struct canon_request *q, struct arena *a)
 		jsonw_m_cstr(w, "summary", summary);
 	else if (json_want(j, "summary") != NULL && q->reasoning.show == SHOW_UNSET)
 		jsonw_m_raw(w, "summary", json_want(j, "summary")->raw);
-	responses_put_rest(w, j, known);
+	canon_put_rest(w, j, known);
 	jsonw_close(w, '}');
 }
 
@@ -194,7 +194,7 @@ put_text(struct jsonw *w, const struct canon_request *q)
 	jsonw_m_open(w, "text", '{');
 	put_format(w, q);
 	jsonw_m_text(w, "verbosity", q->verbosity);
-	responses_put_rest(w, j, known);
+	canon_put_rest(w, j, known);
 	jsonw_close(w, '}');
 }
 

@@ -37,14 +37,6 @@ fail_server(struct responses_decoder *d, const char *code, const char *message)
 
 /* ---- the beginning ---- */
 
-static struct span
-keep(struct arena *a, struct span s)
-{
-	char *p = s.p != NULL ? arena_strndup(a, s.p, s.n) : NULL;
-
-	return p != NULL ? (struct span){p, s.n} : (struct span){NULL, 0};
-}
-
 static int
 begin(struct responses_decoder *d, const struct json *response)
 {
@@ -55,8 +47,8 @@ begin(struct responses_decoder *d, const struct json *response)
 	if (d->begun)
 		return 0;
 	d->begun = true;
-	ev.id = keep(d->a, responses_word(d->scratch, response, "id"));
-	ev.model = keep(d->a, responses_word(d->scratch, response, "model"));
+	ev.id = canon_copy(d->a, responses_word(d->scratch, response, "id"));
+	ev.model = canon_copy(d->a, responses_word(d->scratch, response, "model"));
 	ev.usage = &unknown;
 	if (json_int(json_get(response, "created_at"), &at) && at > 0)
 		ev.created = (uint64_t)at;

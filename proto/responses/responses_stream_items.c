@@ -39,17 +39,9 @@ emit_delta(struct responses_decoder *d, uint32_t part, struct span text, bool wh
 
 /* A copy that lives as long as the stream. */
 static struct span
-keep(struct arena *a, struct span s)
-{
-	char *p = s.p != NULL ? arena_strndup(a, s.p, s.n) : NULL;
-
-	return p != NULL ? (struct span){p, s.n} : (struct span){NULL, 0};
-}
-
-static struct span
 keep_word(struct responses_decoder *d, const struct json *o, const char *name)
 {
-	return keep(d->a, responses_word(d->scratch, o, name));
+	return canon_copy(d->a, responses_word(d->scratch, o, name));
 }
 
 /* ---- finding ---- */
@@ -94,7 +86,7 @@ add_item(struct responses_decoder *d, int64_t index, struct span id, enum stream
 	if ((it = arena_zalloc(d->a, 1, sizeof *it)) == NULL)
 		return E_NOMEM;
 	it->index = index;
-	it->id = keep(d->a, id);
+	it->id = canon_copy(d->a, id);
 	it->kind = kind;
 	d->items[d->count++] = it;
 	*out = it;
@@ -251,7 +243,7 @@ stream_content_cite(
 
 	if (!json_is(annotation, 'o') || c->closed)
 		return 0;
-	raw = keep(d->a, annotation->raw);
+	raw = canon_copy(d->a, annotation->raw);
 	if (raw.p == NULL || json_parse(d->a, raw, &kept) != 0 ||
 	    (n = responses_annotation_read(d->a, kept)) == NULL)
 		return E_NOMEM;
@@ -470,7 +462,7 @@ emit_raw(struct responses_decoder *d, const struct json *item)
 	    .a = d->a, .answer = true, .origin = d->origin, .family = d->family};
 	struct canon_parts parts;
 	const struct canon_part *p;
-	struct span raw = keep(d->a, item->raw);
+	struct span raw = canon_copy(d->a, item->raw);
 	const struct json *kept;
 	enum canon_role role;
 	uint32_t part;
@@ -526,7 +518,7 @@ stream_item_added(struct responses_decoder *d, struct stream_item *it, const str
 	const struct json *phase = json_want(item, "phase");
 
 	if (it->kind == STREAM_MESSAGE && phase != NULL && it->phase.p == NULL) {
-		if ((it->phase = keep(d->a, phase->raw)).p == NULL)
+		if ((it->phase = canon_copy(d->a, phase->raw)).p == NULL)
 			return E_NOMEM;
 	}
 	return it->kind == STREAM_CALL ? open_call(d, it, item) : 0;

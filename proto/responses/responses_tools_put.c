@@ -94,7 +94,7 @@ put_search(struct jsonw *w, const struct encode_ctx *ctx, struct span options)
 			in = json_want(where, "approximate");
 			jsonw_m_open(w, "user_location", '{');
 			jsonw_m_cstr(w, "type", "approximate");
-			responses_put_rest(w, json_is(in, 'o') ? in : where,
+			canon_put_rest(w, json_is(in, 'o') ? in : where,
 			    (const char *const[]){"type", "approximate", NULL});
 			jsonw_close(w, '}');
 		}

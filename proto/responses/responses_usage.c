@@ -54,14 +54,14 @@ responses_usage_put(struct jsonw *w, const struct canon_usage *u, struct arena *
 	jsonw_m_u64(w, "cached_tokens", u->in_cached);
 	if (u->in_cache_write > 0 || json_want(in, "cache_write_tokens") != NULL)
 		jsonw_m_u64(w, "cache_write_tokens", u->in_cache_write);
-	responses_put_rest(w, in, known_in);
+	canon_put_rest(w, in, known_in);
 	jsonw_close(w, '}');
 	jsonw_m_u64(w, "output_tokens", u->out_total);
 	jsonw_m_open(w, "output_tokens_details", '{');
 	jsonw_m_u64(w, "reasoning_tokens", u->out_reasoning);
-	responses_put_rest(w, json_want(j, "output_tokens_details"), known_out);
+	canon_put_rest(w, json_want(j, "output_tokens_details"), known_out);
 	jsonw_close(w, '}');
 	jsonw_m_u64(w, "total_tokens", sum(u->in_total, u->out_total));
-	responses_put_rest(w, j, known);
+	canon_put_rest(w, j, known);
 	jsonw_close(w, '}');
 }
