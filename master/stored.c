@@ -189,7 +189,11 @@ stored_take(struct proc *p, const struct channel_msg *msg, const int *fds, unsig
 void
 stored_reap(struct master *m)
 {
-	if (m->stored != NULL && m->stored->cache != NULL)
+	if (m->stored == NULL)
+		return;
+	while (!TAILQ_EMPTY(&m->stored->waiting) && store_some(m))
+		continue;
+	if (m->stored->cache != NULL)
 		stored_cache_reap(m->stored->cache);
 }
 

@@ -6,7 +6,7 @@
  *               says why. 0, E_NOMEM.
  * stored_take   a message of a worker and its descriptors, which stay the caller's. E_SYNTAX: it makes no sense.
  * stored_free   what waits is stored first.
- * stored_reap   a worker is gone.
+ * stored_reap   a worker is gone: what it has handed over is stored before another takes its place and calls it settled.
  */
 #ifndef OMNIROUTE_MASTER_STORED_H
 #define OMNIROUTE_MASTER_STORED_H

@@ -358,12 +358,12 @@ supervise_reap(struct master *m, pid_t pid, int status)
 		s->refused++;
 	if (p->channel != -1)
 		on_message(p->channel, 0, p); /* what it said last */
+	stored_reap(m);
 	proc_free(p);
 	if (current)
 		after_death(m, how); /* first: the burial asks for the next birth */
 	usage_bury(m, slot);
 	(void)store_reap_readers(m->store);
-	stored_reap(m);
 	publish_recheck(m);
 	supervise_check(m);
 	master_idle(m);

@@ -107,13 +107,14 @@ channel_recv(int fd, struct channel_msg *m, int fds[CHANNEL_FDS], unsigned *nfds
 	    .msg_control = control.bytes,
 	    .msg_controllen = sizeof control.bytes};
 	int all[FDS_ROOM];
-	unsigned nall;
+	unsigned nall, resets = 0;
 	ssize_t n;
 
 	*nfds = 0;
+	/* Who dies with messages unread leaves a reset, once, in front of what it has said before. */
 	do
 		n = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n == -1 && errno == EINTR);
+	while (n == -1 && (errno == EINTR || (errno == ECONNRESET && resets++ == 0)));
 	if (n == -1)
 		return error_of_errno();
 	nall = take_fds(&mh, all);

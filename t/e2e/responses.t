@@ -239,6 +239,49 @@ subtest 'deaths' => sub {
 	is(post({ model => 'u-chat/m', input => 'x', previous_response_id => $made[5]{id} })->{status}, 200, 'and goes on');
 };
 
+# A master that does nothing holds nobody up; what was handed over is stored when it wakes.
+subtest 'a master that hangs' => sub {
+	my $h = start_gateway(upstreams => { u => { upstream => $up{chat} } }, workers => 2);
+	chat_says('Kept later.');
+	my $ask = sub { $json->decode($h->request('POST', '/v1/responses', body => $json->encode({ model => 'u/m', input => 'x' }))->{body})->{id} };
+	my $warm = $ask->();
+	wait_until(10, sub { $h->counter('responses_kept_total') == 1 }, 'the first is kept');
+	$h->signal('STOP');
+	my @ids = map { $ask->() } 1 .. 40;
+	is(scalar(grep { defined } @ids), 40, 'answers come all the same');
+	is($h->request('GET', "/v1/responses/$warm")->{status}, 200, 'what is stored is found');
+	is($h->counter('responses_kept_total'), 1, 'nothing more is kept yet');
+	$h->signal('CONT');
+	wait_until(10, sub { $h->counter('responses_kept_total') + $h->counter('responses_lost_total') == 41 }, 'all is settled');
+	is($h->counter('responses_lost_total'), 0, 'nothing is lost');
+	is(scalar(grep { $h->request('GET', "/v1/responses/$_")->{status} == 200 } @ids), 40, 'all are there');
+};
+
+subtest 'workers of another user' => sub {
+	plan skip_all => 'needs root' if $> != 0 || !defined getpwnam('nobody');
+	my $h = start_gateway(upstreams => { u => { upstream => $up{chat} } }, workers => 2, conf => qq(user = "nobody"\n));
+	chat_says("Nobody's.");
+	my $o = $json->decode($h->request('POST', '/v1/responses', body => $json->encode({ model => 'u/m', input => 'x' }))->{body});
+	is($h->request('GET', "/v1/responses/$o->{id}")->{status}, 200, 'they read what the master has stored');
+	is((stat $h->data . '/cache/data.mdb')[2] & 0777, 0640, 'and cannot write it');
+};
+
+# A cache that cannot be had: the gateway serves, and says why nothing is found.
+subtest 'no cache' => sub {
+	my $h = start_gateway(upstreams => { u => { upstream => $up{chat} } }, workers => 1);
+	chat_says('One.');
+	my $o = $json->decode($h->request('POST', '/v1/responses', body => $json->encode({ model => 'u/m', input => 'x' }))->{body});
+	wait_until(10, sub { $h->counter('responses_kept_total') == 1 }, 'kept');
+	$h->kill_now;
+	OmniRoute::Util::spew($h->data . '/cache/data.mdb', 'x' x 8192);
+	$h->expect_errors(qr/cache|responses cannot be stored/);
+	$h->restart;
+	is($h->request('GET', "/v1/responses/$o->{id}")->{status}, 404, 'nothing is found');
+	my $r = $h->request('POST', '/v1/responses', body => $json->encode({ model => 'u/m', input => 'x' }));
+	is($r->{status}, 200, 'answers come');
+	wait_until(10, sub { $h->counter('responses_lost_total') == 1 }, 'and are counted as lost');
+};
+
 subtest 'expiry' => sub {
 	my $h = start_gateway(upstreams => { u => { upstream => $up{chat} } }, workers => 2, conf => "response_store_ttl = 2000\n");
 	chat_says('Short.');

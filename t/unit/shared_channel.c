@@ -195,7 +195,11 @@ peer_gone_with_unread_message(void **state)
 
 	(void)state;
 	assert_int_equal(channel_send(end[1], &m, NULL, 0), 0);
+	m.type = MSG_TAKEN;
+	assert_int_equal(channel_send(end[0], &m, NULL, 0), 0);
 	close(end[0]); /* with a packet in its queue: the kernel resets */
+	assert_int_equal(channel_recv(end[1], &in, got, &n), 0); /* what it has said is not lost */
+	assert_int_equal(in.type, MSG_TAKEN);
 	assert_int_equal(channel_recv(end[1], &in, got, &n), E_CLOSED);
 	end[0] = dup(end[1]);
 }
