@@ -75,14 +75,14 @@ connection_to_json(const struct master *m, const struct connection *c, uint64_t 
 
 	for (unsigned i = 0; models && i < c->nmodels; i++)
 		json_array_append_new(models, json_string(c->models[i]));
-	o = json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:b, s:b, s:o, s:i, s:b, s:o, s:b, s:s, s:i, s:o, s:o}",
+	o = json_pack(
+	    "{s:s, s:s, s:s, s:s?, s:s?, s:b, s:b, s:o, s:i, s:b, s:o, s:b, s:s, s:i, s:o, s:o}",
 	    "id", c->id, "name", c->name, "provider", c->provider, "base_url", url, "dialect",
-	    first_dialect(c, p), "node", !p, "has_key",
-	    c->secret || c->broken, "models", models, "priority", c->priority, "enabled",
-	    c->enabled, "http2", c->http2 < 0 ? json_null() : json_boolean(c->http2), "insecure",
-	    c->insecure, "source", c->from_file ? "file" : "store", "slot", (int)c->slot,
-	    "created_at", control_iso(c->created_wall_us), "updated_at",
-	    control_iso(c->updated_wall_us));
+	    first_dialect(c, p), "node", !p, "has_key", c->secret || c->broken, "models", models,
+	    "priority", c->priority, "enabled", c->enabled, "http2",
+	    c->http2 < 0 ? json_null() : json_boolean(c->http2), "insecure", c->insecure, "source",
+	    c->from_file ? "file" : "store", "slot", (int)c->slot, "created_at",
+	    control_iso(c->created_wall_us), "updated_at", control_iso(c->updated_wall_us));
 	if (o && m->live)
 		add_live(m, c, now_ns, o);
 	return o;

@@ -41,7 +41,8 @@ static void
 not_found(struct http_req *r, struct span id)
 {
 	char text[STORED_ID_SIZE + 64];
-	struct canon_error e = {.class = ERROR_NOT_FOUND, .status = 404};
+	struct canon_error e = {
+	    .class = ERROR_NOT_FOUND, .status = 404, .code = span_of("response_not_found")};
 
 	snprintf(text, sizeof text, "Response with id '%.*s' not found.",
 	    (int)MIN(id.n, STORED_ID_SIZE), id.p);

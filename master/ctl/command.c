@@ -115,8 +115,7 @@ const char *
 ctl_group_alias(const char *word)
 {
 	static const char *const table[][2] = {{"connection", "connections"}, {"node", "nodes"},
-	    {"key", "keys"},
-	    {"provider", "providers"}, {"model", "models"}};
+	    {"key", "keys"}, {"provider", "providers"}, {"model", "models"}};
 
 	for (size_t i = 0; i < NELEM(table); i++)
 		if (strcmp(table[i][0], word) == 0)

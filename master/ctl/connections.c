@@ -445,7 +445,8 @@ set_enabled(struct ctl *c, bool enabled)
 	if (r != CTL_OK)
 		return r;
 	json_object_set_new(params, "enabled", json_boolean(enabled));
-	return ctl_connection_change(c, "connection.update", params, enabled ? "enabled" : "disabled");
+	return ctl_connection_change(
+	    c, "connection.update", params, enabled ? "enabled" : "disabled");
 }
 
 int

@@ -119,13 +119,15 @@ int ctl_ask_secret(
 void ctl_free_secret(char *secret);
 
 /*
- * connections.c, for nodes.c: options of the command line into parameters; a table of connections (borrowed rows); a change that is
- * called for, told and perhaps tested (steals params). Each an exit code.
+ * connections.c, for nodes.c: options of the command line into parameters; a table of connections
+ * (borrowed rows); a change that is called for, told and perhaps tested (steals params). Each an
+ * exit code.
  */
 int ctl_connection_options(const struct ctl *c, json_t *params);
 int ctl_connection_secret(const struct ctl *c, json_t *params);
 void ctl_connection_table(const json_t *rows);
-int ctl_connection_change(const struct ctl *c, const char *method, json_t *params, const char *done);
+int ctl_connection_change(
+    const struct ctl *c, const char *method, json_t *params, const char *done);
 int ctl_connection_removed(const struct ctl *c, const char *what, const json_t *o);
 
 /* commands */

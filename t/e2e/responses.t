@@ -81,7 +81,9 @@ subtest 'GET and DELETE' => sub {
 	is_deeply($json->decode($d->{body}), { id => $second->{id}, object => 'response', deleted => $true }, 'as it is told');
 	is(get($second->{id})->{status}, 404, 'gone');
 	is(get($second->{id}, method => 'DELETE')->{status}, 404, 'twice');
-	like($json->decode(get($second->{id})->{body})->{error}{message}, qr/^Response with id '\Q$second->{id}\E' not found\.$/, 'why');
+	my $e = $json->decode(get($second->{id})->{body})->{error};
+	is($e->{message}, "Response with id '$second->{id}' not found.", 'why');
+	is($e->{code}, 'response_not_found', 'its code');
 	is(get('resp_nothing')->{status}, 404, 'one that never was');
 	is(get('a/b')->{status}, 404, 'no such path');
 	is($g->request('POST', "/v1/responses/$first->{id}", body => '{}')->{status}, 405, 'POST is not taken there');
