@@ -323,6 +323,21 @@ note_conversation(struct exchange *x, struct recalled *rc, struct span value)
 	    "conversation", NULL);
 }
 
+/* A reference that cannot be the id of anything must not be taken for none. */
+static void
+note_nonsense(struct exchange *x, struct recalled *rc, struct span value)
+{
+	int type = scan_type(value);
+
+	if (type == 0 || type == '0' || rc->previous.p != NULL || span_is(value, "\"\""))
+		return;
+	if (type == 's')
+		value = (struct span){value.p + 1, value.n - 2};
+	value.n = MIN(value.n, STORED_ID_SIZE);
+	is_missing(rc, sentence(x->arena, "Previous response with id ", value, " not found."),
+	    "previous_response_id", "previous_response_not_found");
+}
+
 static bool
 speaks_of(struct span body, const char *word)
 {
@@ -349,8 +364,9 @@ responses_recall(struct exchange *x)
 	rc->given = want[0].value;
 	rc->previous = text_of(x->arena, want[1].value);
 	rc->refers = has_references(x->arena, rc->given);
-	if (rc->previous.p == NULL && !rc->refers) {
-		note_conversation(x, rc, want[2].value);
+	note_conversation(x, rc, want[2].value);
+	note_nonsense(x, rc, want[1].value);
+	if (rc->missing || (rc->previous.p == NULL && !rc->refers)) {
 		if (rc->missing)
 			x->recalled = rc;
 		return 0;

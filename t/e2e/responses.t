@@ -187,6 +187,8 @@ subtest 'what is not there' => sub {
 	my $before = () = $up{chat}->log;
 	is_refused(post({ model => 'u-chat/m', input => 'x', previous_response_id => 'resp_unknown' }), 400,
 		"Previous response with id 'resp_unknown' not found.", 'previous_response_id', 'previous_response_not_found', 'previous_response_id');
+	is(post({ model => 'u-chat/m', input => 'x', previous_response_id => $_->[0] })->{status}, 400, $_->[1])
+	    for ['r' x 5000, 'an id of any length'], [7, 'a number'], [{}, 'an object'], ["resp_\x{0}x", 'with a NUL'];
 	my $r = post({ model => 'u-chat/m', input => [{ type => 'item_reference', id => 'fc_unknown' }] });
 	is($r->{status}, 400, 'item_reference');
 	is($json->decode($r->{body})->{error}{message}, "Item with id 'fc_unknown' not found.", 'and why');
