@@ -19,6 +19,7 @@
 #include "worker/worker.h"
 
 #define MEDIA_MAX (20u << 20)
+#define TOGETHER_MAX (64u << 20) /* of one request: no upstream takes more in a body */
 #define MEDIA_MS 15000L
 #define REDIRECTS_MAX 3L
 #define AT_ONCE 32
@@ -30,7 +31,7 @@ struct item {
 	struct curlio_job *job;
 	char *url;
 	struct buf body;
-	bool forbidden, too_large;
+	bool forbidden, too_large, too_many;
 };
 
 struct fetch {
@@ -42,6 +43,7 @@ struct fetch {
 	bool failed;
 	struct canon_error why;
 	unsigned n, left;
+	size_t got; /* bytes, of all */
 	struct item item[AT_ONCE];
 };
 
@@ -96,6 +98,11 @@ on_body(char *p, size_t size, size_t n, void *ctx)
 	struct item *i = ctx;
 
 	n *= size;
+	if (n > TOGETHER_MAX - i->f->got) {
+		i->too_many = true;
+		return CURL_WRITEFUNC_ERROR;
+	}
+	i->f->got += n;
 	if (buf_add(&i->body, p, n) == 0)
 		return n;
 	i->too_large = true;
@@ -189,10 +196,11 @@ type_of(struct fetch *f, const struct item *i)
 		    memcmp(i->body.data + magics[k].at, magics[k].magic, magics[k].n) == 0)
 			return span_of(magics[k].type);
 	curl_easy_getinfo(i->easy, CURLINFO_CONTENT_TYPE, &said);
-	n = said != NULL ? strcspn(said, "; \t") : 0;
-	if (n == 0 || strncasecmp(said, "application/octet-stream", n) == 0)
+	n = said != NULL ? strcspn(said, ";, \t") : 0;
+	if (n == 0 || (n == 24 && strncasecmp(said, "application/octet-stream", n) == 0))
 		return i->media->part->media.type;
-	return (struct span){arena_strndup(f->arena, said, n), n};
+	said = arena_strndup(f->arena, said, n);
+	return said != NULL ? (struct span){said, n} : i->media->part->media.type;
 }
 
 static const char *
@@ -220,12 +228,16 @@ outcome(struct item *i, CURLcode code)
 
 	if (i->forbidden)
 		return "its address is in a range that is not allowed";
+	if (i->too_many)
+		return "all that the request points to is larger than 64 MB";
 	if (i->too_large || code == CURLE_FILESIZE_EXCEEDED)
 		return "it is larger than 20 MB";
 	if (code == CURLE_OPERATION_TIMEDOUT)
 		return "it did not come in time";
 	if (code == CURLE_TOO_MANY_REDIRECTS)
 		return "it was redirected too often";
+	if (code == CURLE_URL_MALFORMAT || code == CURLE_LOGIN_DENIED)
+		return "its URL is malformed, or names a user";
 	if (code != CURLE_OK)
 		return "the server cannot be reached or broke off";
 	curl_easy_getinfo(i->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -243,6 +255,7 @@ on_done(void *ctx, CURL *easy, CURLcode code)
 	(void)easy;
 	i->job = NULL;
 	reason = outcome(i, code);
+	buf_clear(&i->body); /* what is wanted of it is in the arena */
 	if (reason != NULL)
 		fail(i->f, i->media, reason);
 	else if (--i->f->left == 0)

@@ -2,7 +2,7 @@
  * fetch: what a request points to by URL and its target wants in the body: images and documents,
  * over http and https, guarded: no forbidden address (link-local, metadata, …) and, unless
  * fetch_private says so, no private one, for each address that a name resolves to and each of at
- * most 3 redirects; no user or password; at most 20 MB and 15 s each, 32 of them at once.
+ * most 3 redirects; no user or password; at most 20 MB and 15 s each, 32 of them and 64 MB in all.
  *
  * fetch_media   begins with all of `list`. Then `done`, once, from the event loop and never from
  * inside fetch_media: `why` NULL: each part is MEDIA_BASE64 now, its bytes in `a`; else an error

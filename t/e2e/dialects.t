@@ -493,6 +493,12 @@ subtest 'media that a target does not take by URL' => sub {
 	is_native_error('chat', ask('chat', 'u-gemini/m', 0, with => with_image($url), gateway => $p), 400, qr/refused/, 'a picture that is not there');
 	$image->script({ bulk => { unit => 'x' x 65536, bytes => 21 << 20 } });
 	is_native_error('chat', ask('chat', 'u-gemini/m', 0, with => with_image($url), gateway => $p), 400, qr/larger than 20 MB/, 'one that is too large');
+	$image->script({ headers => [['Content-Type', 'image/png']], bulk => { unit => 'x' x 65536, bytes => 15 << 20 } });
+	my $many = with_image($url);
+	$many->{messages}[0]{content} = [map { $many->{messages}[0]{content}[1] } 1 .. 8];
+	is_native_error('chat', ask('chat', 'u-gemini/m', 0, with => $many, gateway => $p), 400, qr/larger than 64 MB/, 'or too large together');
+	$image->script({ headers => [['Content-Type', 'image/png']], body64 => OmniRoute::Upstream::b64($png) });
+	is_native_error('chat', ask('chat', 'u-gemini/m', 0, with => with_image($url =~ s{//}{//user:word@}r), gateway => $p), 400, qr/names a user/, 'no user in it');
 	$p->stop;
 	$image->stop;
 };
