@@ -110,9 +110,8 @@ put_limit(struct chat_writer *o, const struct canon_request *q)
 
 	if (!q->has_max)
 		return;
-	if (q->from == DIALECT_CHAT &&
-	    !(p->max_completion_tokens && model_facts_of(o->ctx->model)->max_field_new))
-		new_field = (q->src.hint & HINT_MAX_NEW) != 0;
+	if (q->from == DIALECT_CHAT && new_field && !model_facts_of(o->ctx->model)->max_field_new)
+		new_field = (q->src.hint & HINT_MAX_NEW) != 0; /* it takes both */
 	jsonw_m_i64(&o->w, new_field ? "max_completion_tokens" : "max_tokens", q->max_out);
 }
 
