@@ -425,6 +425,13 @@ put_made(struct chat_writer *o, const struct canon_parts *parts)
 		jsonw_close(&o->w, ']');
 }
 
+/* Of a part, within the whole text; upstreams may count to anything. */
+static int64_t
+place(int64_t at, int64_t shift)
+{
+	return at < 0 ? shift : MIN(at, INT64_MAX - shift) + shift;
+}
+
 void
 chat_put_annotation(struct chat_writer *o, const struct canon_annotation *n, int64_t shift)
 {
@@ -437,8 +444,8 @@ chat_put_annotation(struct chat_writer *o, const struct canon_annotation *n, int
 	jsonw_open(&o->w, '{');
 	jsonw_m_cstr(&o->w, "type", "url_citation");
 	jsonw_m_open(&o->w, "url_citation", '{');
-	jsonw_m_i64(&o->w, "start_index", n->start < 0 ? shift : n->start + shift);
-	jsonw_m_i64(&o->w, "end_index", n->end < 0 ? shift : n->end + shift);
+	jsonw_m_i64(&o->w, "start_index", place(n->start, shift));
+	jsonw_m_i64(&o->w, "end_index", place(n->end, shift));
 	jsonw_m_text(&o->w, "url", n->url.p != NULL ? n->url : span_of(""));
 	jsonw_m_text(&o->w, "title", n->title.p != NULL ? n->title : span_of(""));
 	jsonw_close(&o->w, '}');

@@ -223,6 +223,38 @@ test_answer_round_trip(void **state)
 	}
 }
 
+/* Places count over the texts in front, whatever the upstream counts to. */
+static void
+test_annotation_places(void **state)
+{
+	struct canon_request asked = {.from = DIALECT_CHAT};
+	struct canon_response r = {.from = DIALECT_RESPONSES};
+	struct canon_annotation *n;
+	struct canon_part *p;
+	struct bench b;
+
+	(void)state;
+	bench_open(&b);
+	b.ctx.asked = &asked;
+	r.choices = canon_choice_new(b.a, 0);
+	for (int i = 0; i < 2; i++) {
+		p = canon_part_new(b.a, PART_TEXT);
+		p->text = span_of("ab");
+		TAILQ_INSERT_TAIL(&r.choices->parts, p, link);
+		n = canon_annotation_new(b.a);
+		n->url = span_of("u");
+		n->start = 1;
+		n->end = i == 0 ? 2 : INT64_MAX;
+		TAILQ_INSERT_TAIL(&p->annotations, n, link);
+	}
+	r.choices->finish.reason = FINISH_STOP;
+	assert_int_equal(chat->encode_response(&r, &b.ctx, &b.out), 0);
+	assert_non_null(strstr(text_of(&b), "\"start_index\":1,\"end_index\":2,"));
+	assert_non_null(
+	    strstr(text_of(&b), "\"start_index\":3,\"end_index\":9223372036854775807,"));
+	bench_close(&b);
+}
+
 /* Spec 13.3. */
 static void
 test_answer_oddities(void **state)
@@ -341,6 +373,7 @@ main(void)
 	    cmocka_unit_test(test_request_model),
 	    cmocka_unit_test(test_trap_profile),
 	    cmocka_unit_test(test_answer_round_trip),
+	    cmocka_unit_test(test_annotation_places),
 	    cmocka_unit_test(test_answer_oddities),
 	    cmocka_unit_test(test_answer_forms),
 	    cmocka_unit_test(test_errors),
