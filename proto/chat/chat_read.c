@@ -7,15 +7,20 @@
 #include "shared/digest.h"
 #include "shared/err.h"
 
-struct span
-chat_text(struct chat_reader *r, const struct json *o, const char *name)
+static struct span
+string(struct chat_reader *r, const struct json *j)
 {
-	const struct json *j = json_get(o, name);
 	struct span s = {NULL, 0};
 
 	if (json_is(j, 's') && (s = json_text(r->a, j)).p == NULL)
 		r->error = E_NOMEM;
 	return s;
+}
+
+struct span
+chat_text(struct chat_reader *r, const struct json *o, const char *name)
+{
+	return string(r, json_get(o, name));
 }
 
 struct canon_part *
@@ -119,7 +124,7 @@ read_image(struct chat_reader *r, const struct json *j, struct canon_parts *to)
 		return;
 	if (json_is(image, 's')) {
 		p->src.hint |= HINT_URL_STRING;
-		url = json_text(r->a, image);
+		url = string(r, image);
 	} else {
 		url = chat_text(r, image, "url");
 		p->media.detail = chat_text(r, image, "detail");
@@ -175,8 +180,7 @@ read_address(struct chat_reader *r, const struct json *j, const char *name,
 	if (p == NULL)
 		return;
 	p->raw = j->raw;
-	chat_read_url(
-	    r, json_is(at, 's') ? json_text(r->a, at) : chat_text(r, at, "url"), &p->media);
+	chat_read_url(r, json_is(at, 's') ? string(r, at) : chat_text(r, at, "url"), &p->media);
 }
 
 /* ---- content ---- */
@@ -193,7 +197,7 @@ read_thinking(struct chat_reader *r, const struct json *j, struct canon_parts *t
 		return;
 	p->raw = j->raw;
 	if (json_is(list, 's')) {
-		p->text = json_text(r->a, list);
+		p->text = string(r, list);
 		return;
 	}
 	json_each (t, list) {
@@ -232,7 +236,7 @@ read_piece(struct chat_reader *r, const struct json *j, struct canon_parts *to)
 
 	if (json_is(j, 's')) {
 		if ((p = chat_part(r, to, PART_TEXT)) != NULL)
-			p->text = json_text(r->a, j);
+			p->text = string(r, j);
 	} else if (json_equals(type, "text") || json_equals(type, "output_text") ||
 		   json_equals(type, "input_text")) {
 		read_text(r, j, to);

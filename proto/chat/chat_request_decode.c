@@ -183,21 +183,27 @@ raw(const struct json *root, const char *name)
 }
 
 static void
+add_stop(struct chat_reader *r, struct canon_request *q, const struct json *j)
+{
+	struct span text = json_text(r->a, j);
+
+	if (text.p == NULL || canon_text_add(r->a, &q->stop, text) != 0)
+		r->error = E_NOMEM;
+}
+
+static void
 read_stop(struct chat_reader *r, const struct json *root, struct canon_request *q)
 {
 	const struct json *stop = json_want(root, "stop");
-	int e = 0;
 
 	if (json_is(stop, 's')) {
 		q->src.hint |= HINT_STOP_STRING;
-		e = canon_text_add(r->a, &q->stop, json_text(r->a, stop));
+		add_stop(r, q, stop);
 	}
 	if (json_is(stop, 'a'))
 		json_each (s, stop)
-			if (json_is(s, 's') && e == 0)
-				e = canon_text_add(r->a, &q->stop, json_text(r->a, s));
-	if (e != 0)
-		r->error = e;
+			if (json_is(s, 's'))
+				add_stop(r, q, s);
 }
 
 static void

@@ -264,7 +264,7 @@ put_stream(struct chat_writer *o, const struct canon_request *q)
 	if (!o->ctx->profile->stream_options)
 		return;
 	jsonw_m_open(&o->w, "stream_options", '{');
-	json_each (m, options)
+	json_each (m, json_is(options, 'o') ? options : NULL)
 		if (!json_name_is(m, "include_usage")) {
 			jsonw_name_raw(&o->w, m->name);
 			jsonw_raw(&o->w, m->raw);

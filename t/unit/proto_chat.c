@@ -164,7 +164,8 @@ test_trap_profile(void **state)
 	b.profile.random_seed = b.profile.required_is_any = true;
 	q = read_request(&b,
 	    "{\"model\":\"x\",\"messages\":[{\"role\":\"developer\",\"content\":\"d\"}],\"seed\":7,"
-	    "\"stream\":true,\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],"
+	    "\"stream\":true,\"stream_options\":[\"odd\"],"
+	    "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],"
 	    "\"tool_choice\":\"required\"}");
 	assert_int_equal(chat->encode_request(q, &b.ctx, &b.out), 0);
 	got = text_of(&b);
@@ -221,6 +222,48 @@ test_answer_round_trip(void **state)
 		assert_json(&b, bodies[i]);
 		bench_close(&b);
 	}
+}
+
+/* No memory, at whatever place, is told; nothing is left out in silence. */
+static void
+test_request_no_memory(void **state)
+{
+	static const char head[] = "{\"model\":\"m\",\"stop\":\"\\n",
+			  middle[] = "\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":"
+				     "\"image_url\",\"image_url\":\"https:\\/\\/",
+			  tail[] = "\"}]}]}";
+	struct buf body = BUF_INIT(1 << 20);
+	struct canon_error err;
+	unsigned whole = 0, failed = 0;
+
+	(void)state;
+	buf_str(&body, head);
+	for (int i = 0; i < 9000; i++)
+		buf_str(&body, "x");
+	buf_str(&body, middle);
+	for (int i = 0; i < 9000; i++)
+		buf_str(&body, "y");
+	buf_str(&body, tail);
+	for (size_t room = 2048; room < 128 << 10; room += 512) {
+		struct arena *a = arena_new(room);
+		struct decode_request in = {.arena = a, .body = {body.data, body.len}};
+		struct canon_request *q;
+		int r;
+
+		assert_non_null(a);
+		r = chat->decode_request(&in, &q, &err);
+		if (r == 0) {
+			assert_non_null(q->stop->text.p);
+			assert_non_null(TAILQ_FIRST(&TAILQ_FIRST(&q->turns)->parts)->media.data.p);
+			whole++;
+		} else {
+			assert_int_equal(r, E_NOMEM);
+			failed++;
+		}
+		arena_free(a);
+	}
+	assert_true(whole > 0 && failed > 0);
+	buf_clear(&body);
 }
 
 /* Places count over the texts in front, whatever the upstream counts to. */
@@ -373,6 +416,7 @@ main(void)
 	    cmocka_unit_test(test_request_model),
 	    cmocka_unit_test(test_trap_profile),
 	    cmocka_unit_test(test_answer_round_trip),
+	    cmocka_unit_test(test_request_no_memory),
 	    cmocka_unit_test(test_annotation_places),
 	    cmocka_unit_test(test_answer_oddities),
 	    cmocka_unit_test(test_answer_forms),
