@@ -339,6 +339,23 @@ a_failure_found_on_the_way_is_the_last(void **state)
 	trap_free(&x);
 }
 
+/* Nothing at all, from an upstream of each dialect: a failure that another target may mend. */
+static void
+an_empty_stream_is_a_failure(void **state)
+{
+	(void)state;
+	for (int d = DIALECT_CHAT; d < DIALECTS; d++)
+		for (size_t c = 0; c < NELEM(trap_clients); c++) {
+			struct trap x;
+
+			trap_open(&x, trap_clients[c], (enum dialect_id)d);
+			trap_bytes(&x, span_of(""));
+			assert_int_equal(x.out.len, 0);
+			assert_true(translate_state(x.t)->failed);
+			trap_free(&x);
+		}
+}
+
 int
 main(void)
 {
@@ -352,6 +369,7 @@ main(void)
 	    cmocka_unit_test(gemini_error_is_bare),
 	    cmocka_unit_test(think_tags_in_text),
 	    cmocka_unit_test(no_line_end_inside_a_line),
+	    cmocka_unit_test(an_empty_stream_is_a_failure),
 	    cmocka_unit_test(a_failure_found_on_the_way_is_the_last),
 	};
 

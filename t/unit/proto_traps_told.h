@@ -170,7 +170,7 @@ told_messages_block(struct told *t, struct told_block *k, const struct json *e)
 	const struct json *block = json_get(k->start, "content_block");
 
 	if (json_equals(json_get(e, "type"), "content_block_start")) {
-		int64_t at;
+		int64_t at = -1;
 		assert_true(!k->open && json_int(json_get(e, "index"), &at) && at == k->index);
 		*k = (struct told_block){
 		    .start = e, .index = at, .open = true, .args = BUF_INIT(1 << 20)};

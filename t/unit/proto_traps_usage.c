@@ -7,8 +7,9 @@
 	"'m','content':[],'stop_reason':null,'usage':{" usage "}}}\n"
 #define M_USAGE_END(usage) \
 	M_TEXT(0) \
-	M_WORDS(0, "a") M_CLOSE(0) "{'type':'message_delta','delta':{'stop_reason':'end_turn'}," \
-				   "'usage':{" usage "}}\n{'type':'message_stop'}\n"
+	M_WORDS(0, "a") \
+	M_CLOSE(0) "{'type':'message_delta','delta':{'stop_reason':'end_turn'}," \
+		   "'usage':{" usage "}}\n{'type':'message_stop'}\n"
 #define C_USED(usage) C("'content':'a'") C_FINISH("stop") C_HEAD "],'usage':{" usage "}}\n[DONE]\n"
 
 /* The usage that the client is told, at its place. */
