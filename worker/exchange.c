@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "proto/dialect.h"
 #include "providers/catalog.h"
 #include "shared/clock.h"
 #include "shared/err.h"
@@ -216,8 +217,10 @@ exchange_go(struct exchange *x)
 static void
 refuse_denied(struct exchange *x)
 {
-	live_bump(&worker.me->counter[CTR_bad_requests], 1);
-	exchange_end(x, 400, 0, NULL, NULL);
+	int status = dialect_get(x->ask.dialect)->error_status(&x->denied);
+
+	live_bump(&worker.me->counter[CTR_bad_requests], status < 500);
+	exchange_end(x, status, 0, NULL, NULL);
 	http_fail(x->req, &x->denied);
 }
 
