@@ -22,6 +22,8 @@
 
 static void gemini_head(
     struct http_req *r, const struct endpoint *ep, const struct caller *caller, struct span tail);
+static void model_head(
+    struct http_req *r, const struct endpoint *ep, const struct caller *caller, struct span tail);
 static void models_head(
     struct http_req *r, const struct endpoint *ep, const struct caller *caller, struct span tail);
 
@@ -44,7 +46,8 @@ static const struct endpoint endpoints[] = {
 	exchange_gone, DIALECT_GEMINI, ASK_ANSWER, false},
     {"/v1", GET, ACCESS_CLIENT, .head = models_head},
     {"/v1/models", GET, ACCESS_CLIENT, .head = models_head},
-    {"/v1/models/", GET, ACCESS_CLIENT, .head = view_model},
+    {"/v1/models/", GET | M(POST), ACCESS_CLIENT, model_head, exchange_body, exchange_drain,
+	exchange_gone, DIALECT_GEMINI, ASK_ANSWER, false},
     {"/healthz", GET, ACCESS_OPEN, .head = view_health},
     {"/readyz", GET, ACCESS_OPEN, .head = view_ready},
     {"/metrics", GET, ACCESS_MANAGE, .head = metrics_head},
@@ -297,6 +300,17 @@ gemini_head(
 		view_gemini_model(r, ep, caller, tail);
 }
 
+/* Google's client leaves the "beta" out by default: who asks a model here speaks Gemini. */
+static void
+model_head(
+    struct http_req *r, const struct endpoint *ep, const struct caller *caller, struct span tail)
+{
+	if (r->method == HTTP_POST)
+		exchange_head(r, ep, caller, tail);
+	else
+		view_model(r, ep, caller, tail);
+}
+
 /* Anthropic's clients ask at the same place and say who they are. */
 static void
 models_head(
@@ -342,6 +356,8 @@ on_head(struct http_req *r)
 		return;
 	}
 	ep = find_endpoint(r->path, &tail);
+	if (ep != NULL && r->method == HTTP_POST && ep->dialect != DIALECT_NONE)
+		r->dialect = ep->dialect; /* a path may tell it by its method */
 	if (r->method == HTTP_OPTIONS && (ep != NULL || is_asterisk(r))) {
 		options(r, ep);
 		return;
