@@ -3,10 +3,11 @@
 //
 //   node upstream.mjs           prints its port
 //   GET /_log?model=NAME        [{body, headers, url, gone}] of the requests for that model, in order
+//   GET /_go?model=NAME         the stream for it (scene "cut") has arrived so far: it may break now
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const log = new Map();
+const log = new Map(), waiting = new Map();
 const USAGE = { input: 11, output: 7, thought: 3 };
 
 // ---- the scenes: what a model says, whatever it speaks ----
@@ -186,7 +187,7 @@ async function stream(res, d, items, model, body, scene, record) {
 	res.on('close', () => { record.gone = !res.writableFinished; });
 	for (const e of d.events(items, model, body)) {
 		if (res.destroyed) return;
-		if (e.end) { if (scene === 'cut') { res.end(d.broken('it broke in the middle', model)); return; } continue; }
+		if (e.end) { if (scene === 'cut') { await new Promise((go) => { waiting.set(model, go); }); res.end(d.broken('it broke in the middle', model)); return; } continue; }
 		res.write(e);
 		if (scene === 'long') await sleep(10);
 	}
@@ -210,6 +211,7 @@ function answer(req, res, text) {
 
 const server = createServer((req, res) => {
 	if (req.url.startsWith('/_log')) return json(res, 200, log.get(new URL(req.url, 'http://x').searchParams.get('model')) ?? []);
+	if (req.url.startsWith('/_go')) { waiting.get(new URL(req.url, 'http://x').searchParams.get('model'))?.(); return json(res, 200, {}); }
 	let text = '';
 	req.setEncoding('utf8');
 	req.on('data', (d) => { text += d; });
