@@ -1,5 +1,7 @@
 #include "proto/emit.h"
 
+#include "shared/err.h"
+
 static int
 take(struct emit *e, const struct canon_event *ev)
 {
@@ -138,8 +140,8 @@ emit_cut(struct emit *e)
 	return emit_fail(e, &error);
 }
 
-int
-emit_not_json(struct emit *e)
+static int
+not_json(struct emit *e)
 {
 	struct canon_error error = {
 	    .class = ERROR_SERVER,
@@ -147,4 +149,17 @@ emit_not_json(struct emit *e)
 	};
 
 	return emit_fail(e, &error);
+}
+
+int
+emit_root(struct emit *e, struct arena *scratch, struct span data, const struct json **root)
+{
+	int r = json_parse(scratch, data, root);
+
+	if (r == E_NOMEM)
+		return r;
+	if (r == 0 && json_is(*root, 'o'))
+		return 0;
+	*root = NULL;
+	return not_json(e);
 }

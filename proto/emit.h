@@ -11,7 +11,7 @@
  * emit_call      a call that came whole.
  * emit_usage     what is known now, merged into what was known before.
  * emit_cut       end of input without proof of the end (spec 17.9).
- * emit_not_json  a frame that is none.
+ * emit_root      the object that a frame is; root NULL: it is none, which has been said. E_NOMEM.
  */
 #ifndef OMNIROUTE_PROTO_EMIT_H
 #define OMNIROUTE_PROTO_EMIT_H
@@ -39,6 +39,7 @@ int emit_finish(struct emit *e, const struct canon_finish *f) must_check;
 int emit_end(struct emit *e) must_check;
 int emit_fail(struct emit *e, const struct canon_error *error) must_check;
 int emit_cut(struct emit *e) must_check;
-int emit_not_json(struct emit *e) must_check;
+int emit_root(struct emit *e, struct arena *scratch, struct span data,
+    const struct json **root) must_check;
 
 #endif

@@ -5,41 +5,16 @@
 
 /* ---- messages ---- */
 
-static enum canon_role
-role_of(const struct json *m)
-{
-	static const struct {
-		const char *word;
-		enum canon_role role;
-	} roles[] = {{"system", ROLE_SYSTEM}, {"developer", ROLE_DEVELOPER},
-	    {"assistant", ROLE_ASSISTANT}, {"tool", ROLE_TOOL}};
-	const struct json *role = json_get(m, "role");
-
-	for (size_t i = 0; i < NELEM(roles); i++)
-		if (json_equals(role, roles[i].word))
-			return roles[i].role;
-	return ROLE_USER;
-}
-
 static int
 add_result(struct arena *a, struct canon_request *q, const struct json *m)
 {
 	static const char *const known[] = {"role", "content", "tool_call_id", NULL};
-	struct canon_turn *t = TAILQ_LAST(&q->turns, canon_turns);
-	struct canon_part *p = canon_part_new(a, PART_TOOL_RESULT);
+	struct canon_part *p = wire_result_add(a, q, DIALECT_COHERE);
 	int r;
 
 	if (p == NULL)
 		return E_NOMEM;
-	if (t == NULL || t->role != ROLE_TOOL) {
-		if ((t = canon_turn_new(a, ROLE_TOOL)) == NULL)
-			return E_NOMEM;
-		canon_source_init(&t->src, DIALECT_COHERE);
-		TAILQ_INSERT_TAIL(&q->turns, t, link);
-	}
 	p->id = json_text(a, json_get(m, "tool_call_id"));
-	canon_source_init(&p->src, DIALECT_COHERE);
-	TAILQ_INSERT_TAIL(&t->parts, p, link);
 	if ((r = cohere_read_message(a, m, &p->content, &p->src.hint)) != 0)
 		return r;
 	return canon_extras(a, &p->src, m, known);
@@ -49,48 +24,17 @@ static int
 add_message(struct arena *a, struct canon_request *q, const struct json *m)
 {
 	static const char *const known[] = {"role", "content", "tool_plan", "tool_calls", NULL};
-	enum canon_role role = role_of(m);
+	enum canon_role role = wire_role(m);
 	struct canon_turn *t;
 	int r;
 
 	if (role == ROLE_TOOL)
 		return add_result(a, q, m);
-	if ((t = canon_turn_new(a, role)) == NULL)
+	if ((t = wire_turn_add(a, q, role, DIALECT_COHERE)) == NULL)
 		return E_NOMEM;
-	canon_source_init(&t->src, DIALECT_COHERE);
-	TAILQ_INSERT_TAIL(&q->turns, t, link);
 	if ((r = cohere_read_message(a, m, &t->parts, &t->src.hint)) != 0)
 		return r;
 	return canon_extras(a, &t->src, m, known);
-}
-
-/* ---- tools ---- */
-
-static int
-add_tool(struct arena *a, struct canon_request *q, const struct json *j)
-{
-	static const char *const known[] = {"type", "function", NULL};
-	static const char *const known_in[] = {"name", "description", "parameters", NULL};
-	const struct json *f = json_get(j, "function"), *schema = json_want(f, "parameters");
-	struct canon_source rest;
-	struct canon_tool *t;
-	int r;
-
-	if (!json_is(f, 'o'))
-		return 0;
-	if ((t = canon_tool_new(a, TOOL_FUNCTION)) == NULL)
-		return E_NOMEM;
-	t->name = json_text(a, json_get(f, "name"));
-	t->description = json_text(a, json_get(f, "description"));
-	if (schema != NULL)
-		t->schema = schema->raw;
-	canon_source_init(&t->src, DIALECT_COHERE);
-	canon_source_init(&rest, DIALECT_COHERE);
-	TAILQ_INSERT_TAIL(&q->tools, t, link);
-	if ((r = canon_extras(a, &t->src, j, known)) != 0 ||
-	    (r = canon_extras(a, &rest, f, known_in)) != 0)
-		return r;
-	return rest.extra != NULL ? canon_extra_add(a, &t->src, f) : 0;
 }
 
 /* ---- parameters ---- */
@@ -161,20 +105,16 @@ read_thinking(struct canon_request *q, const struct json *thinking)
 static int
 read_lists(struct arena *a, struct canon_request *q, const struct json *root)
 {
-	const struct json *tools = json_get(root, "tools"),
-			  *stop = json_get(root, "stop_sequences");
+	const struct json *tools = json_get(root, "tools");
 	int r;
 
 	json_each (it, json_get(root, "messages"))
 		if (json_is(it, 'o') && (r = add_message(a, q, it)) != 0)
 			return r;
 	json_each (it, json_is(tools, 'a') ? tools : NULL)
-		if ((r = add_tool(a, q, it)) != 0)
+		if ((r = wire_tool_add(a, q, it, DIALECT_COHERE)) != 0)
 			return r;
-	json_each (it, json_is(stop, 'a') ? stop : NULL)
-		if (json_is(it, 's') && (r = canon_text_add(a, &q->stop, json_text(a, it))) != 0)
-			return r;
-	return 0;
+	return wire_texts(a, &q->stop, json_get(root, "stop_sequences"));
 }
 
 int
@@ -187,15 +127,10 @@ cohere_decode_request(
 	struct arena *a = in->arena;
 	const struct json *root;
 	struct canon_request *q;
-	int r = json_parse(a, in->body, &root);
+	int r = wire_read_root(a, in->body, &root, err);
 
-	if (r == E_NOMEM)
+	if (r != 0)
 		return r;
-	if (r != 0 || !json_is(root, 'o'))
-		return canon_fail(a, err, ERROR_BAD_REQUEST, NULL, "The body is not a JSON object");
-	if (!json_is(json_get(root, "messages"), 'a'))
-		return canon_fail(
-		    a, err, ERROR_BAD_REQUEST, "messages", "messages: a list is required");
 	if ((q = canon_request_new(a, DIALECT_COHERE)) == NULL)
 		return E_NOMEM;
 	q->root = root;

@@ -1,14 +1,6 @@
 /* The canonical request → a body of /v2/chat. */
 #include "proto/cohere/cohere.h"
 
-static const char *const roles[] = {
-    [ROLE_SYSTEM] = "system",
-    [ROLE_DEVELOPER] = "system",
-    [ROLE_USER] = "user",
-    [ROLE_ASSISTANT] = "assistant",
-    [ROLE_TOOL] = "tool",
-};
-
 /* ---- messages ---- */
 
 static void
@@ -37,7 +29,7 @@ put_turn(struct wire *o, const struct canon_turn *t)
 		return;
 	}
 	jsonw_open(&o->w, '{');
-	jsonw_m_cstr(&o->w, "role", roles[t->role]);
+	jsonw_m_cstr(&o->w, "role", wire_role_word(t->role));
 	cohere_put_message(o, &t->parts, &t->src, false);
 	wire_put_extras(o, &t->src, DIALECT_COHERE, NULL);
 	jsonw_close(&o->w, '}');
@@ -45,46 +37,13 @@ put_turn(struct wire *o, const struct canon_turn *t)
 
 /* ---- tools ---- */
 
-static void
-put_tool(struct wire *o, const struct canon_tool *t)
-{
-	static const char *const known[] = {"name", "description", "parameters", NULL};
-	static const char *const function[] = {"function", NULL};
-	struct span rest = wire_extra(&t->src, DIALECT_COHERE, "function");
-
-	jsonw_open(&o->w, '{');
-	jsonw_m_cstr(&o->w, "type", "function");
-	jsonw_m_open(&o->w, "function", '{');
-	jsonw_m_text(&o->w, "name", t->name);
-	if (t->description.n > 0 || t->src.from == DIALECT_COHERE)
-		jsonw_m_text(&o->w, "description", t->description);
-	if (t->schema.p != NULL || t->src.from != DIALECT_COHERE)
-		jsonw_m_raw(&o->w, "parameters", wire_schema(t));
-	if (rest.p != NULL)
-		wire_put_rest(o, rest, known);
-	jsonw_close(&o->w, '}');
-	wire_put_extras(o, &t->src, DIALECT_COHERE, function);
-	jsonw_close(&o->w, '}');
-}
-
 /* A choice of some tools was made by shaping: only those are left. */
 static void
 put_tools(struct wire *o, const struct canon_request *q)
 {
 	const struct canon_tool_choice *c = &q->tool_choice;
-	const struct canon_tool *t;
-	bool any = false;
+	bool any = wire_put_functions(o, q, DIALECT_COHERE, true);
 
-	TAILQ_FOREACH (t, &q->tools, link) {
-		if (t->kind != TOOL_FUNCTION && t->kind != TOOL_CUSTOM)
-			continue;
-		if (!any)
-			jsonw_m_open(&o->w, "tools", '[');
-		any = true;
-		put_tool(o, t);
-	}
-	if (any)
-		jsonw_close(&o->w, ']');
 	if (q->from == DIALECT_COHERE && c->raw.p != NULL)
 		jsonw_m_raw(&o->w, "tool_choice", c->raw);
 	else if (any && c->kind == CHOICE_NONE)
@@ -127,8 +86,7 @@ put_thinking(struct wire *o, const struct canon_request *q)
 	};
 	const struct canon_reasoning *m = &q->reasoning;
 	struct span own = wire_extra(&q->src, DIALECT_COHERE, "thinking");
-	bool off =
-	    m->mode == THINK_OFF || m->effort == EFFORT_NONE || (m->has_budget && m->budget == 0);
+	bool off = wire_is_off(m);
 
 	if (own.p != NULL) {
 		jsonw_m_raw(&o->w, "thinking", own);
@@ -156,12 +114,7 @@ put_sampling(struct wire *o, const struct canon_request *q)
 	jsonw_m_raw(&o->w, "seed", q->seed);
 	jsonw_m_raw(&o->w, "frequency_penalty", q->frequency_penalty);
 	jsonw_m_raw(&o->w, "presence_penalty", q->presence_penalty);
-	if (q->stop != NULL) {
-		jsonw_m_open(&o->w, "stop_sequences", '[');
-		for (const struct canon_text_list *t = q->stop; t != NULL; t = t->next)
-			jsonw_text(&o->w, t->text);
-		jsonw_close(&o->w, ']');
-	}
+	wire_put_texts(o, "stop_sequences", q->stop);
 	jsonw_m_tri(&o->w, "logprobs", q->logprobs);
 }
 

@@ -333,10 +333,8 @@ cohere_decode(void *state, const struct frame *f, const struct canon_sink *sink)
 	d->emit.sink = sink;
 	if (d->emit.over || (f->data.n == 6 && span_is(f->data, "[DONE]")))
 		return 0;
-	if ((r = json_parse(d->scratch, f->data, &root)) == E_NOMEM)
+	if ((r = emit_root(&d->emit, d->scratch, f->data, &root)) != 0 || root == NULL)
 		return r;
-	if (r != 0 || !json_is(root, 'o'))
-		return emit_not_json(&d->emit);
 	return take_event(d, f, root);
 }
 

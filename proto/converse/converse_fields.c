@@ -29,16 +29,9 @@ maker_of(struct span model)
 }
 
 static bool
-is_off(const struct canon_reasoning *m)
-{
-	return m->mode == THINK_OFF || m->effort == EFFORT_NONE ||
-	       (m->has_budget && m->budget == 0);
-}
-
-static bool
 is_asked(const struct canon_reasoning *m)
 {
-	return !is_off(m) && (m->mode != THINK_UNSET || m->effort != EFFORT_UNSET || m->has_budget);
+	return !wire_is_off(m) && (m->mode != THINK_UNSET || m->effort != EFFORT_UNSET || m->has_budget);
 }
 
 /* Open the object with its first member. */
@@ -64,18 +57,18 @@ put_claude(
 {
 	const struct canon_reasoning *m = &q->reasoning;
 	bool budget = m->mode == THINK_ON && m->has_budget && m->budget > 0;
-	const char *effort = is_off(m) ? NULL : canon_effort_word(m->effort);
+	const char *effort = wire_is_off(m) ? NULL : canon_effort_word(m->effort);
 
-	if (budget || m->mode == THINK_ADAPTIVE || is_off(m)) {
+	if (budget || m->mode == THINK_ADAPTIVE || wire_is_off(m)) {
 		open_fields(o, open);
 		jsonw_m_open(&o->w, "thinking", '{');
 		jsonw_m_cstr(&o->w, "type",
-		    is_off(m) ? "disabled"
+		    wire_is_off(m) ? "disabled"
 		    : budget  ? "enabled"
 			      : "adaptive");
 		if (budget)
 			jsonw_m_i64(&o->w, "budget_tokens", m->budget);
-		else if (!is_off(m))
+		else if (!wire_is_off(m))
 			jsonw_m_cstr(&o->w, "display", display_word(m->show));
 		jsonw_close(&o->w, '}');
 	}
@@ -91,15 +84,6 @@ put_claude(
 	}
 }
 
-static const char *const nova_words[] = {
-    [EFFORT_MINIMAL] = "low",
-    [EFFORT_LOW] = "low",
-    [EFFORT_MEDIUM] = "medium",
-    [EFFORT_HIGH] = "high",
-    [EFFORT_XHIGH] = "high",
-    [EFFORT_MAX] = "high",
-};
-
 static void
 put_nova(struct wire *o, const struct canon_request *q, bool thinks, bool *open)
 {
@@ -110,7 +94,7 @@ put_nova(struct wire *o, const struct canon_request *q, bool thinks, bool *open)
 		jsonw_m_open(&o->w, "reasoningConfig", '{');
 		jsonw_m_cstr(&o->w, "type", "enabled");
 		jsonw_m_cstr(&o->w, "maxReasoningEffort",
-		    m->effort != EFFORT_UNSET ? nova_words[m->effort] : "medium");
+		    m->effort != EFFORT_UNSET ? wire_three_levels(m->effort) : "medium");
 		jsonw_close(&o->w, '}');
 	}
 	if (q->top_k.p != NULL) {
@@ -138,7 +122,7 @@ converse_put_fields(struct wire *o, const struct canon_request *q, struct span m
 		put_nova(o, q, maker == MAKER_NOVA_2, &open);
 	if (maker == MAKER_OSS && is_asked(&q->reasoning) && q->reasoning.effort != EFFORT_UNSET) {
 		open_fields(o, &open);
-		jsonw_m_cstr(&o->w, "reasoning_effort", nova_words[q->reasoning.effort]);
+		jsonw_m_cstr(&o->w, "reasoning_effort", wire_three_levels(q->reasoning.effort));
 	}
 	if (open)
 		jsonw_close(&o->w, '}');

@@ -9,13 +9,7 @@
 static struct canon_turn *
 turn_for(struct arena *a, struct canon_request *q, enum canon_role role)
 {
-	struct canon_turn *t = canon_turn_new(a, role);
-
-	if (t == NULL)
-		return NULL;
-	canon_source_init(&t->src, DIALECT_CONVERSE);
-	TAILQ_INSERT_TAIL(&q->turns, t, link);
-	return t;
+	return wire_turn_add(a, q, role, DIALECT_CONVERSE);
 }
 
 static int
@@ -138,16 +132,10 @@ read_tools(struct arena *a, struct canon_request *q, const struct json *config)
 static int
 read_inference(struct arena *a, struct canon_request *q, const struct json *o)
 {
-	const struct json *stop = json_get(o, "stopSequences");
-	int r;
-
 	q->temperature = wire_number(a, json_get(o, "temperature"));
 	q->top_p = wire_number(a, json_get(o, "topP"));
 	q->has_max = json_int(json_get(o, "maxTokens"), &q->max_out);
-	json_each (it, json_is(stop, 'a') ? stop : NULL)
-		if (json_is(it, 's') && (r = canon_text_add(a, &q->stop, json_text(a, it))) != 0)
-			return r;
-	return 0;
+	return wire_texts(a, &q->stop, json_get(o, "stopSequences"));
 }
 
 static void
@@ -193,15 +181,10 @@ converse_decode_request(
 	struct arena *a = in->arena;
 	const struct json *root;
 	struct canon_request *q;
-	int r = json_parse(a, in->body, &root);
+	int r = wire_read_root(a, in->body, &root, err);
 
-	if (r == E_NOMEM)
+	if (r != 0)
 		return r;
-	if (r != 0 || !json_is(root, 'o'))
-		return canon_fail(a, err, ERROR_BAD_REQUEST, NULL, "The body is not a JSON object");
-	if (!json_is(json_get(root, "messages"), 'a'))
-		return canon_fail(
-		    a, err, ERROR_BAD_REQUEST, "messages", "messages: a list is required");
 	if ((q = canon_request_new(a, DIALECT_CONVERSE)) == NULL)
 		return E_NOMEM;
 	q->root = root;

@@ -191,12 +191,7 @@ put_inference(struct wire *o, const struct canon_request *q)
 		jsonw_m_i64(&o->w, "maxTokens", q->max_out);
 	jsonw_m_raw(&o->w, "temperature", q->temperature);
 	jsonw_m_raw(&o->w, "topP", q->top_p);
-	if (q->stop != NULL) {
-		jsonw_m_open(&o->w, "stopSequences", '[');
-		for (const struct canon_text_list *t = q->stop; t != NULL; t = t->next)
-			jsonw_text(&o->w, t->text);
-		jsonw_close(&o->w, ']');
-	}
+	wire_put_texts(o, "stopSequences", q->stop);
 	if (own.p != NULL)
 		wire_put_rest(o, own, known);
 	jsonw_close(&o->w, '}');

@@ -302,10 +302,8 @@ converse_decode(void *state, const struct frame *f, const struct canon_sink *sin
 		return 0;
 	if (f->exception)
 		return fail(d, f);
-	if ((r = json_parse(d->scratch, f->data, &root)) == E_NOMEM)
+	if ((r = emit_root(&d->emit, d->scratch, f->data, &root)) != 0 || root == NULL)
 		return r;
-	if (r != 0 || !json_is(root, 'o'))
-		return emit_not_json(&d->emit);
 	for (size_t i = 0; i < NELEM(events); i++)
 		if (span_is(f->type, events[i].type))
 			return events[i].take(d, root);

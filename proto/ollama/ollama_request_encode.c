@@ -12,19 +12,11 @@
 
 /* ---- messages ---- */
 
-static const char *const roles[] = {
-    [ROLE_SYSTEM] = "system",
-    [ROLE_DEVELOPER] = "system",
-    [ROLE_USER] = "user",
-    [ROLE_ASSISTANT] = "assistant",
-    [ROLE_TOOL] = "tool",
-};
-
 static void
 put_turn(struct wire *o, const struct canon_turn *t)
 {
 	jsonw_open(&o->w, '{');
-	jsonw_m_cstr(&o->w, "role", roles[t->role]);
+	jsonw_m_cstr(&o->w, "role", wire_role_word(t->role));
 	wire_m_text(
 	    o, "content", wire_text_of(o->a, &t->parts, t->role == ROLE_ASSISTANT ? "" : "\n\n"));
 	ollama_put_message(o, &t->parts);
@@ -67,28 +59,6 @@ put_messages(struct wire *o, const struct canon_request *q)
 
 /* ---- tools ---- */
 
-static void
-put_tool(struct wire *o, const struct canon_tool *t)
-{
-	static const char *const known[] = {"name", "description", "parameters", NULL};
-	static const char *const function[] = {"function", NULL};
-	struct span rest = wire_extra(&t->src, DIALECT_OLLAMA, "function");
-
-	jsonw_open(&o->w, '{');
-	jsonw_m_cstr(&o->w, "type", "function");
-	jsonw_m_open(&o->w, "function", '{');
-	jsonw_m_text(&o->w, "name", t->name);
-	if (t->description.n > 0)
-		jsonw_m_text(&o->w, "description", t->description);
-	if (t->schema.p != NULL || t->src.from != DIALECT_OLLAMA)
-		jsonw_m_raw(&o->w, "parameters", wire_schema(t));
-	if (rest.p != NULL)
-		wire_put_rest(o, rest, known);
-	jsonw_close(&o->w, '}');
-	wire_put_extras(o, &t->src, DIALECT_OLLAMA, function);
-	jsonw_close(&o->w, '}');
-}
-
 static bool
 has_calls(const struct canon_request *q)
 {
@@ -105,23 +75,11 @@ has_calls(const struct canon_request *q)
 static void
 put_tools(struct wire *o, const struct canon_request *q)
 {
-	const struct canon_tool *t;
-	bool any = false;
-
 	if (q->src.from == DIALECT_OLLAMA && q->src.hint & HINT_NO_TOOLS && TAILQ_EMPTY(&q->tools))
 		jsonw_m_lit(&o->w, "tools", "[]");
 	if (q->tool_choice.kind == CHOICE_NONE && !has_calls(q))
 		return;
-	TAILQ_FOREACH (t, &q->tools, link) {
-		if (t->kind != TOOL_FUNCTION && t->kind != TOOL_CUSTOM)
-			continue;
-		if (!any)
-			jsonw_m_open(&o->w, "tools", '[');
-		any = true;
-		put_tool(o, t);
-	}
-	if (any)
-		jsonw_close(&o->w, ']');
+	wire_put_functions(o, q, DIALECT_OLLAMA, false);
 }
 
 /* ---- parameters ---- */
@@ -131,16 +89,11 @@ put_stop(struct wire *o, const struct canon_request *q)
 {
 	const struct canon_text_list *t = q->stop;
 
-	if (t == NULL)
-		return;
-	if (q->src.from == DIALECT_OLLAMA && q->src.hint & HINT_ONE_STOP && t->next == NULL) {
+	if (t != NULL && t->next == NULL && q->src.from == DIALECT_OLLAMA &&
+	    q->src.hint & HINT_ONE_STOP)
 		jsonw_m_text(&o->w, "stop", t->text);
-		return;
-	}
-	jsonw_m_open(&o->w, "stop", '[');
-	for (; t != NULL; t = t->next)
-		jsonw_text(&o->w, t->text);
-	jsonw_close(&o->w, ']');
+	else
+		wire_put_texts(o, "stop", t);
 }
 
 /* Doubled, not fitted: each other size makes the server load the model anew. 0: the server's own is
@@ -207,25 +160,15 @@ put_format(struct wire *o, const struct canon_request *q)
 static void
 put_think(struct wire *o, const struct canon_request *q)
 {
-	static const char *const words[] = {
-	    [EFFORT_MINIMAL] = "low",
-	    [EFFORT_LOW] = "low",
-	    [EFFORT_MEDIUM] = "medium",
-	    [EFFORT_HIGH] = "high",
-	    [EFFORT_XHIGH] = "high",
-	    [EFFORT_MAX] = "high",
-	};
 	const struct canon_reasoning *m = &q->reasoning;
 	struct span own = wire_extra(&q->src, DIALECT_OLLAMA, "think");
-	bool none =
-	    m->mode == THINK_OFF || m->effort == EFFORT_NONE || (m->has_budget && m->budget == 0);
 
 	if (own.p != NULL)
 		jsonw_m_raw(&o->w, "think", own);
-	else if (none)
+	else if (wire_is_off(m))
 		jsonw_m_bool(&o->w, "think", false);
 	else if (m->effort != EFFORT_UNSET)
-		jsonw_m_cstr(&o->w, "think", words[m->effort]);
+		jsonw_m_cstr(&o->w, "think", wire_three_levels(m->effort));
 	else if (m->mode != THINK_UNSET || m->has_budget)
 		jsonw_m_bool(&o->w, "think", true);
 }

@@ -119,10 +119,8 @@ ollama_decode(void *state, const struct frame *f, const struct canon_sink *sink)
 	d->emit.sink = sink;
 	if (d->emit.over)
 		return 0;
-	if ((r = json_parse(s, f->data, &line)) == E_NOMEM)
+	if ((r = emit_root(&d->emit, s, f->data, &line)) != 0 || line == NULL)
 		return r;
-	if (r != 0 || !json_is(line, 'o'))
-		return emit_not_json(&d->emit);
 	if (json_want(line, "error") != NULL) {
 		canon_error_decode(s, 200, f->data, (struct span){NULL, 0}, &error);
 		return emit_fail(&d->emit, &error);
