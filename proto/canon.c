@@ -166,8 +166,8 @@ is_in(struct span name, const char *const *list)
 }
 
 void
-canon_put_extras_but(struct jsonw *w, const struct canon_source *s, enum dialect_id to,
-    const char *const *except)
+canon_put_extras_but(
+    struct jsonw *w, const struct canon_source *s, enum dialect_id to, const char *const *except)
 {
 	if (s->from != to)
 		return;

@@ -85,13 +85,21 @@ signature_unwrap(
 	return true;
 }
 
-/* Always the start of a JSON string. */
+/* Always the start of a JSON string. Every body that passes is searched: the mark's capital O is
+ * rare, and memchr several times as fast as memmem. */
 bool
 signature_present(struct span body)
 {
 	static const char mark[] = "\"" SIGNATURE_MARK;
+	const size_t n = sizeof mark - 1, before = 4;
+	const char *p = body.p, *end = body.p + body.n;
 
-	return body.n > 0 && memmem(body.p, body.n, mark, sizeof mark - 1) != NULL;
+	if (body.n < n)
+		return false;
+	for (p += before; (p = memchr(p, mark[before], (size_t)(end - p))) != NULL; p++)
+		if ((size_t)(end - p) >= n - before && memcmp(p - before, mark, n) == 0)
+			return true;
+	return false;
 }
 
 /* "us.anthropic.claude-opus-4-5-v1:0", "anthropic/claude-…" and "claude-…" are one family: what

@@ -203,9 +203,10 @@ chat_encode_response(const struct canon_response *r, const struct encode_ctx *ct
 {
 	struct chat_writer o = {.w = {.b = out}, .ctx = ctx};
 	bool own = r->from == DIALECT_CHAT, completion = ctx->asked->legacy_completion;
-	struct span id = own && r->id.n > 0 ? r->id
-					    : canon_id(ctx->arena, ctx->seed,
-						  completion ? ID_CMPL : ID_CHATCMPL, 0);
+	struct span id =
+	    own && !completion && r->id.n > 0
+		? r->id
+		: canon_id(ctx->arena, ctx->seed, completion ? ID_CMPL : ID_CHATCMPL, 0);
 	int e;
 
 	if (id.p == NULL)
