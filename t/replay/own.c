@@ -50,7 +50,7 @@ own_request(struct arena *a, const struct recording *r)
 	else
 		diff(r, "request", r->request, (struct span){out.data, out.len});
 	if (d->encode_request(q, &ctx, &again) == 0 &&
-	    (again.len != out.len || memcmp(again.data, out.data, out.len) != 0))
+	    (again.len != out.len || (out.len > 0 && memcmp(again.data, out.data, out.len) != 0)))
 		say(r, "unstable", "request");
 	buf_clear(&out);
 	buf_clear(&again);
@@ -146,7 +146,7 @@ own_pieces(const struct recording *r, const struct trace *whole)
 
 		trace(a, r, r->answer, pieces[i], &t);
 		if (t.text.len != whole->text.len ||
-		    memcmp(t.text.data, whole->text.data, t.text.len) != 0)
+		    (t.text.len > 0 && memcmp(t.text.data, whole->text.data, t.text.len) != 0))
 			say(r, "pieces", "other events in pieces of %zu", pieces[i]);
 		buf_clear(&t.text);
 		arena_free(a);
