@@ -1,5 +1,7 @@
 #include "proto/filter_own.h"
 
+#include <string.h>
+
 #include "shared/err.h"
 
 /* ---- what the filters share ---- */
@@ -148,4 +150,34 @@ filters_free(struct filters *f)
 		return;
 	for (struct filter_buf *b = f->bufs; b != NULL; b = b->next)
 		buf_clear(&b->b);
+}
+
+/* ---- what some of them share ---- */
+
+size_t
+filter_skip_space(struct span s, size_t i)
+{
+	while (i < s.n && (s.p[i] == ' ' || s.p[i] == '\n' || s.p[i] == '\r' || s.p[i] == '\t'))
+		i++;
+	return i;
+}
+
+int
+filter_head(const char *const *tokens, size_t count, struct span s, size_t *n)
+{
+	size_t i = 0;
+
+	for (size_t k = 0; k < count; k++) {
+		size_t len = strlen(tokens[k]), have;
+
+		i = filter_skip_space(s, i);
+		have = MIN(s.n - i, len);
+		if (memcmp(s.p + i, tokens[k], have) != 0)
+			return -1;
+		if (have < len)
+			return 0;
+		i += len;
+	}
+	*n = i;
+	return 1;
 }

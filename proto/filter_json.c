@@ -25,35 +25,7 @@ struct json_tool {
 	struct canon_part *meta; /* of the text */
 };
 
-static size_t
-skip_space(struct span s, size_t i)
-{
-	while (i < s.n && (s.p[i] == ' ' || s.p[i] == '\n' || s.p[i] == '\r' || s.p[i] == '\t'))
-		i++;
-	return i;
-}
-
-/* 1: {"value": is whole, *n bytes; 0: it may become one; -1: it is none. */
-static int
-match_head(struct span s, size_t *n)
-{
-	static const char *const tokens[] = {"{", "\"value\"", ":"};
-	size_t i = 0;
-
-	for (size_t k = 0; k < NELEM(tokens); k++) {
-		size_t len = strlen(tokens[k]), have;
-
-		i = skip_space(s, i);
-		have = MIN(s.n - i, len);
-		if (memcmp(s.p + i, tokens[k], have) != 0)
-			return -1;
-		if (have < len)
-			return 0;
-		i += len;
-	}
-	*n = i;
-	return 1;
-}
+static const char *const head[] = {"{", "\"value\"", ":"};
 
 /* Up to the brace or comma that ends the value. */
 static int
@@ -99,7 +71,7 @@ take_arguments(struct json_tool *t, struct json_part *p, struct span text)
 	if (text.n > 0 && (r = buf_add(p->head, text.p, text.n)) != 0)
 		return r;
 	all = (struct span){p->head->data, p->head->len};
-	if ((m = match_head(all, &n)) == 0)
+	if ((m = filter_head(head, NELEM(head), all, &n)) == 0)
 		return 0;
 	p->wrapped = m > 0;
 	if (m > 0)
@@ -180,7 +152,7 @@ struct fence {
 static int
 match_fence(struct span s, size_t *n)
 {
-	size_t i = skip_space(s, 0), ticks = 0, word = 0;
+	size_t i = filter_skip_space(s, 0), ticks = 0, word = 0;
 
 	while (i < s.n && ticks < 3 && s.p[i] == '`') {
 		i++;
@@ -290,7 +262,7 @@ fence_close(struct fence *t, struct fence_part *p)
 		rest = bare(rest);
 	else if (p->state == FENCE_INSIDE) {
 		/* a fence that was opened is closed, or what looked like its close is text */
-		size_t i = skip_space(rest, 0);
+		size_t i = filter_skip_space(rest, 0);
 		if (rest.n - i >= 3 && memcmp(rest.p + i, "```", 3) == 0)
 			rest.n = 0;
 	}

@@ -72,35 +72,7 @@ without_prefix(const struct names *n, struct span name)
 
 /* ---- {"input": "…"} ---- */
 
-static size_t
-skip_space(struct span s, size_t i)
-{
-	while (i < s.n && (s.p[i] == ' ' || s.p[i] == '\n' || s.p[i] == '\r' || s.p[i] == '\t'))
-		i++;
-	return i;
-}
-
-/* 1: the head is whole, *n bytes of it; 0: it may become one; -1: it is none. */
-static int
-match_head(struct span s, size_t *n)
-{
-	static const char *const tokens[] = {"{", "\"input\"", ":", "\""};
-	size_t i = 0;
-
-	for (size_t k = 0; k < NELEM(tokens); k++) {
-		size_t len = strlen(tokens[k]), have;
-
-		i = skip_space(s, i);
-		have = MIN(s.n - i, len);
-		if (memcmp(s.p + i, tokens[k], have) != 0)
-			return -1;
-		if (have < len)
-			return 0;
-		i += len;
-	}
-	*n = i;
-	return 1;
-}
+static const char *const head[] = {"{", "\"input\"", ":", "\""};
 
 static int
 hex4(const char *p)
@@ -256,7 +228,7 @@ take_head(struct names *n, struct named_part *p, struct span text)
 
 	if (r != 0 || p->state == UNWRAP_KEPT)
 		return r;
-	m = match_head((struct span){p->raw->data, p->raw->len}, &len);
+	m = filter_head(head, NELEM(head), (struct span){p->raw->data, p->raw->len}, &len);
 	if (m < 0)
 		p->state = UNWRAP_KEPT;
 	if (m <= 0)

@@ -59,6 +59,11 @@ void *filter_part_add(
     struct arena *a, struct filter_table *t, size_t size, const struct canon_event *ev);
 struct buf *filter_buf(struct filters *f); /* NULL: out of memory */
 
+/* The first index from i that is no JSON white space. */
+size_t filter_skip_space(struct span s, size_t i);
+/* A wrapper's tokens, with white space between them, in front of s. 1: all of them, *n bytes; 0: it may become so; -1: no. */
+int filter_head(const char *const *tokens, size_t count, struct span s, size_t *n);
+
 int filter_think(struct filters *f, enum profile_tags tags);
 int filter_names(struct filters *f);
 int filter_json_tool(struct filters *f);

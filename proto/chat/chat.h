@@ -81,13 +81,15 @@ struct chat_writer {
 	int error;
 };
 
-void chat_put_media(struct chat_writer *o, const struct canon_part *p);
+/* The member cache_control, if the mark is set. */
+void chat_put_cache(struct chat_writer *o, const struct canon_cache *c);
 /* The member `content` of a message that is no assistant's: a string where that says it all. */
 void chat_put_content(struct chat_writer *o, const struct canon_parts *parts, bool string);
-void chat_put_text_parts(struct chat_writer *o, const struct canon_parts *parts, unsigned kinds);
 void chat_put_assistant(struct chat_writer *o, const struct canon_parts *parts, const struct canon_source *s);
 /* {"type":"reasoning.text",…} of a signature, for reasoning_details. */
 void chat_put_detail(struct chat_writer *o, const struct canon_signature *s, struct span text, uint32_t index);
+/* Of UTF-8. */
+int64_t chat_code_points(struct span s);
 void chat_put_annotation(struct chat_writer *o, const struct canon_annotation *n, int64_t shift);
 /* {"id","type","function":{"name","arguments"}}; args p NULL: "". */
 void chat_put_call(struct chat_writer *o, const struct canon_part *p, struct span args);

@@ -22,8 +22,8 @@ put_data_url(struct chat_writer *o, const struct canon_media *m, const char *usu
 	jsonw_end_string(&o->w);
 }
 
-static void
-put_cache(struct chat_writer *o, const struct canon_cache *c)
+void
+chat_put_cache(struct chat_writer *o, const struct canon_cache *c)
 {
 	if (!c->set)
 		return;
@@ -61,7 +61,7 @@ put_image(struct chat_writer *o, const struct canon_part *p)
 		jsonw_m_text(&o->w, "detail", p->media.detail);
 		jsonw_close(&o->w, '}');
 	}
-	put_cache(o, &p->cache);
+	chat_put_cache(o, &p->cache);
 	canon_put_extras(&o->w, &p->src, DIALECT_CHAT);
 	jsonw_close(&o->w, '}');
 }
@@ -108,7 +108,7 @@ put_file(struct chat_writer *o, const struct canon_part *p)
 		put_data_url(o, &p->media, "application/pdf");
 	}
 	jsonw_close(&o->w, '}');
-	put_cache(o, &p->cache);
+	chat_put_cache(o, &p->cache);
 	jsonw_close(&o->w, '}');
 }
 
@@ -118,7 +118,7 @@ put_text(struct chat_writer *o, const struct canon_part *p)
 	jsonw_open(&o->w, '{');
 	jsonw_m_cstr(&o->w, "type", "text");
 	jsonw_m_text(&o->w, "text", p->text);
-	put_cache(o, &p->cache);
+	chat_put_cache(o, &p->cache);
 	canon_put_extras(&o->w, &p->src, DIALECT_CHAT);
 	jsonw_close(&o->w, '}');
 }
@@ -452,8 +452,8 @@ chat_put_annotation(struct chat_writer *o, const struct canon_annotation *n, int
 	jsonw_close(&o->w, '}');
 }
 
-static int64_t
-code_points(struct span s)
+int64_t
+chat_code_points(struct span s)
 {
 	int64_t n = 0;
 
@@ -479,7 +479,7 @@ put_annotations(struct chat_writer *o, const struct canon_parts *parts, bool alw
 			open = true;
 			chat_put_annotation(o, n, shift);
 		}
-		shift += code_points(p->text);
+		shift += chat_code_points(p->text);
 	}
 	if (open)
 		jsonw_close(&o->w, ']');

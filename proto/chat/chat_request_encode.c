@@ -27,12 +27,7 @@ put_result(struct chat_writer *o, const struct canon_part *p)
 		jsonw_m_text(&o->w, "content", text);
 	else
 		chat_put_content(o, &p->content, chat_hint(&p->src, HINT_STRING));
-	if (p->cache.set) {
-		jsonw_m_open(&o->w, "cache_control", '{');
-		jsonw_m_cstr(&o->w, "type", "ephemeral");
-		jsonw_m_text(&o->w, "ttl", p->cache.ttl);
-		jsonw_close(&o->w, '}');
-	}
+	chat_put_cache(o, &p->cache);
 	canon_put_extras(&o->w, &p->src, DIALECT_CHAT);
 	jsonw_close(&o->w, '}');
 }

@@ -286,16 +286,6 @@ open_part(struct encoder *e, struct chat_writer *o, struct choice *c, const stru
 	return 0;
 }
 
-static int64_t
-code_points(struct span s)
-{
-	int64_t n = 0;
-
-	for (size_t i = 0; i < s.n; i++)
-		n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
-	return n;
-}
-
 static void
 say(struct encoder *e, struct chat_writer *o, struct choice *c, struct part *p, struct span text)
 {
@@ -303,7 +293,7 @@ say(struct encoder *e, struct chat_writer *o, struct choice *c, struct part *p, 
 
 	switch (p->kind) {
 	case PART_TEXT:
-		c->points += code_points(text);
+		c->points += chat_code_points(text);
 		say_text(e, o, c, completion ? "text" : "content", text);
 		break;
 	case PART_REASONING:

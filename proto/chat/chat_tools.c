@@ -134,17 +134,6 @@ put_function(struct chat_writer *o, const struct canon_tool *t)
 }
 
 static void
-put_cache(struct chat_writer *o, const struct canon_cache *c)
-{
-	if (!c->set)
-		return;
-	jsonw_m_open(&o->w, "cache_control", '{');
-	jsonw_m_cstr(&o->w, "type", "ephemeral");
-	jsonw_m_text(&o->w, "ttl", c->ttl);
-	jsonw_close(&o->w, '}');
-}
-
-static void
 put_tool(struct chat_writer *o, const struct canon_tool *t)
 {
 	if (t->kind != TOOL_FUNCTION && t->kind != TOOL_CUSTOM) {
@@ -163,7 +152,7 @@ put_tool(struct chat_writer *o, const struct canon_tool *t)
 		put_function(o, t);
 	}
 	jsonw_close(&o->w, '}');
-	put_cache(o, &t->cache);
+	chat_put_cache(o, &t->cache);
 	jsonw_close(&o->w, '}');
 }
 
