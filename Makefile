@@ -5,7 +5,7 @@
 #   make check      all tests (prove -r t/)
 #   make asan       build/asan/…, with AddressSanitizer and UBSan; make check SAN=1 tests that build
 #   make fuzz       every fuzz target for FUZZ_SECONDS (60) each
-#   make bench      compare with a direct connection and with nginx; table in build/bench.md
+#   make bench      compare with a direct connection and nginx, translation with pass-through; tables in build/bench.md
 #   make tidy       clang-tidy and cppcheck       make format   clang-format
 #   make deps       Debian packages for all of the above
 #   make install    DESTDIR= PREFIX=/usr/local    make uninstall
